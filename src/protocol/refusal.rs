@@ -1,0 +1,1 @@
+//! Why an event is refused, as the client is told.
