@@ -1,8 +1,177 @@
 //! The command line: which flags there are, and what each makes the program do.
+
+use std::env;
 use std::ffi::OsString;
+use std::io;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::Args;
+use clap::Parser;
+use toml::Value;
+
+use crate::config::Config;
+use crate::config::Override;
+use crate::config::SHIPPED;
+use crate::config::Sources;
+use crate::daemon;
 use crate::failure::Failure;
+use crate::http::health;
+
 /// Runs the program with the command line `args`.
-pub fn run(_args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
+    let arguments = match Arguments::try_parse_from(args) {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => return Err(misuse(&error)),
+        // `--help` and `--version` come as errors too.
+        Err(text) => return print(&text.to_string()),
+    };
+    let Action { check_config, print_config, print_default_config, healthcheck } = arguments.action;
+    if print_default_config {
+        return print(SHIPPED);
+    }
+    if healthcheck {
+        return Ok(arguments.ask_for_health());
+    }
+    let sources = arguments.sources()?;
+    let config = Config::load(&sources)?;
+    if check_config {
+        return print(&format!("the configuration is valid: {sources}\n"));
+    }
+    if print_config {
+        let text = toml::to_string(&config);
+        return print(
+            &text.map_err(|error| Failure::Internal(format!("cannot write the configuration: {error}")))?,
+        );
+    }
+    daemon::run(config, &sources)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A message broker for Socket.IO clients.
+///
+/// Without an action it runs the broker, until SIGTERM or SIGINT. Every key of the configuration can
+/// also be set by an environment variable, like `HUMBLE_BROKER_LIMITS__MAX_PAYLOAD=256KiB`. The
+/// command line counts more than the environment, and that more than the file.
+#[derive(Debug, Parser)]
+// As the Python broker's command line did: of two that say different things, the last one counts.
+#[command(name = "socketio-humble-broker", version, args_override_self = true)]
+struct Arguments {
+    /// Configuration file; by default `HUMBLE_BROKER_CONFIG`, or else
+    /// /etc/socketio-humble-broker/broker.toml if there is one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Address or name to listen on for clients
+    #[arg(long)]
+    host: Option<String>,
+
+    /// Port to listen on for clients; 0 picks a free one
+    #[arg(long)]
+    port: Option<u16>,
+
+    /// Address and port for health and metrics, apart from the clients
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+
+    /// What is logged, like `debug` or `info,socketioxide=warn`
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+
+    /// Sets any key of the configuration; may be repeated, and counts more than the flags above
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    settings: Vec<Override>,
+
+    #[command(flatten)]
+    action: Action,
+}
+
+/// What to do instead of running the broker.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "clap knows flags as booleans; at most one of these is set"
+)]
+struct Action {
+    /// Checks the configuration; exits with 0 or 78
+    #[arg(long, help_heading = "Actions")]
+    check_config: bool,
+
+    /// Prints the configuration that would hold, as TOML
+    #[arg(long, help_heading = "Actions")]
+    print_config: bool,
+
+    /// Prints a configuration file with every key at its default, explained
+    #[arg(long, help_heading = "Actions")]
+    print_default_config: bool,
+
+    /// Asks the running broker whether it is healthy; exits with 0 or 1
+    #[arg(long, help_heading = "Actions")]
+    healthcheck: bool,
+}
+
+impl Arguments {
+    fn sources(self) -> Result<Sources, Failure> {
+        let flags = [
+            ("--host", "server", "host", self.host.map(Value::from)),
+            ("--port", "server", "port", self.port.map(|port| Value::Integer(port.into()))),
+            ("--admin-listen", "admin", "listen", self.admin_listen.map(Value::from)),
+            ("--log-level", "log", "level", self.log_level.map(Value::from)),
+        ];
+        let flags = flags
+            .into_iter()
+            .filter_map(|(name, section, key, value)| Some(Override::from_flag(name, section, key, &value?)));
+        Ok(Sources::new(self.config, env::vars_os(), flags.chain(self.settings).collect())?)
+    }
+
+    /// Asks the running broker whether it is healthy. Whatever stands in the way of an answer is
+    /// told, but the code says no more than "no": containers know 0 and 1 only.
+    fn ask_for_health(self) -> ExitCode {
+        let answer = self.sources().and_then(|sources| {
+            let (host, port) = health_address(&Config::load(&sources)?);
+            health::check(&host, port)
+        });
+        match answer {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("socketio-humble-broker: {failure}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Where a broker of this configuration answers operators.
+fn health_address(config: &Config) -> (String, u16) {
+    let (host, port) = match config.admin.listen {
+        Some(address) => (address.ip().to_string(), address.port()),
+        None => (config.server.host.as_str().to_owned(), config.server.port),
+    };
+    // The addresses that mean all of them to a server mean this machine to its clients.
+    let host = match host.as_str() {
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "::1".to_owned(),
+        _ => host,
+    };
+    (host, port)
+}
+
+/// What clap says of a wrong command line; the program's name comes before it.
+fn misuse(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    Failure::Usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned())
+}
+
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // Whoever reads has seen enough, like `head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            Err(Failure::Unavailable(format!("cannot write to the standard output: {}", error.kind())))
+        }
+    }
 }

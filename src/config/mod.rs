@@ -1,1 +1,338 @@
-//! Stub.
+//! What the operator says: the configuration, valid by construction.
+//!
+//! `config/broker.toml` explains every key to operators; the fields of the sections say the same to
+//! readers of the code. Defaults are stated in the `Default` of each section and nowhere else.
+
+mod admin;
+mod drain;
+mod error;
+mod limits;
+mod log;
+mod server;
+mod socketio;
+mod sources;
+mod text;
+mod units;
+
+use serde::Deserialize;
+use serde::Serialize;
+use toml::de::Deserializer;
+
+pub use admin::Admin;
+pub use drain::Drain;
+pub use error::Error;
+pub use limits::Limits;
+pub use limits::Nesting;
+pub use log::Filter;
+pub use log::Format;
+pub use log::Log;
+pub use server::Host;
+pub use server::Origins;
+pub use server::RequestPath;
+pub use server::Server;
+pub use socketio::SocketIo;
+pub use socketio::Transports;
+pub use sources::DEFAULT_FILE;
+pub use sources::Override;
+pub use sources::Sources;
+pub use units::ByteSize;
+pub use units::Delay;
+pub use units::Period;
+
+/// The file that the packages install: every key at its default, explained.
+pub const SHIPPED: &str = include_str!("../../config/broker.toml");
+
+/// Everything that the operator may choose.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Config {
+    /// Where and for whom the broker listens.
+    pub server: Server,
+    /// What operators ask while it runs.
+    pub admin: Admin,
+    /// How clients are spoken to.
+    pub socketio: SocketIo,
+    /// Ceilings on a single connection.
+    pub limits: Limits,
+    /// How the broker stops.
+    pub drain: Drain,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+impl Config {
+    /// Loads the configuration: the defaults, below the file, below the environment, below the
+    /// command line.
+    ///
+    /// What is wrong is said of the place where it was written, whichever of them that is.
+    pub fn load(sources: &Sources) -> Result<Self, Error> {
+        let document = sources.read()?;
+        let table = sources.merge(&document)?;
+        Self::deserialize(Deserializer::from(table)).map_err(|error| sources.blame(&document, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::path::PathBuf;
+
+    use toml::Table;
+    use toml::Value;
+
+    use super::*;
+
+    /// Loads `text` as a file, with these environment variables and values of `--set`.
+    fn load(text: &str, environment: &[(&str, &str)], settings: &[&str]) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("broker.toml");
+        fs::write(&file, text).unwrap();
+        let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
+        let settings = settings.iter().map(|setting| setting.parse().unwrap()).collect();
+        let config =
+            Sources::new(Some(file), environment, settings).and_then(|sources| Config::load(&sources));
+        config.map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), "/etc"))
+    }
+
+    fn default_table() -> Table {
+        Table::try_from(Config::default()).unwrap()
+    }
+
+    /// The shipped file and every example.
+    fn files() -> Vec<(PathBuf, String)> {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+        let mut files: Vec<_> =
+            fs::read_dir(config.join("examples")).unwrap().map(|file| file.unwrap().path()).collect();
+        assert!(!files.is_empty());
+        files.push(config.join("broker.toml"));
+        files.into_iter().map(|file| (file.clone(), fs::read_to_string(file).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_shipped_file_holds_the_defaults() {
+        assert_eq!(load(SHIPPED, &[], &[]), Ok(Config::default()));
+        assert_eq!(load("", &[], &[]), Ok(Config::default()));
+    }
+
+    #[test]
+    fn the_shipped_file_has_every_key() {
+        let mut keys = 0;
+        for section in default_table().keys() {
+            let (_, text) = SHIPPED.split_once(&format!("\n[{section}]\n")).unwrap();
+            let text = text.split("\n[").next().unwrap();
+            let refusal = load(&format!("[{section}]\nbogus = 1"), &[], &[]).unwrap_err();
+            let (_, known) = refusal.lines().next().unwrap().split_once("expected ").unwrap();
+            for key in known.split('`').skip(1).step_by(2) {
+                let is_there = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+                assert!(text.lines().any(is_there), "{section}.{key} is missing");
+                keys += 1;
+            }
+        }
+        assert!(keys >= 24, "{keys}");
+    }
+
+    #[test]
+    fn every_file_we_ship_is_valid() {
+        for (file, text) in files() {
+            assert!(load(&text, &[], &[]).is_ok(), "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn a_key_that_nobody_knows_is_refused_in_every_table_of_every_file() {
+        let mut tables = 0;
+        for (file, text) in files() {
+            for mutant in mutants(&text.parse().unwrap()) {
+                let text = mutant.to_string();
+                let line = 1 + text.lines().position(|line| line == "bogus = 1").unwrap();
+                let refusal = load(&text, &[], &[]).unwrap_err();
+                let expected = format!("/etc/broker.toml:{line}:1: unknown key `bogus`, expected ");
+                assert!(refusal.starts_with(&expected), "{}: {refusal}", file.display());
+                assert!(refusal.ends_with(&format!(
+                    "\n{line} | bogus = 1\n{:1$} | ^^^^^",
+                    "",
+                    line.to_string().len()
+                )));
+                tables += 1;
+            }
+        }
+        assert!(tables >= 10, "{tables}");
+    }
+
+    /// Copies of `table` that each have one key too many, in each table in turn.
+    fn mutants(table: &Table) -> Vec<Table> {
+        let mut mutant = table.clone();
+        mutant.insert("bogus".to_owned(), Value::Integer(1));
+        let mut all = vec![mutant];
+        for (key, value) in table {
+            let Value::Table(inner) = value else { continue };
+            for mutant in mutants(inner) {
+                let mut outer = table.clone();
+                outer.insert(key.clone(), Value::Table(mutant));
+                all.push(outer);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn the_documentation_of_every_key_states_its_default() {
+        let sections = [
+            ("server", include_str!("server.rs")),
+            ("admin", include_str!("admin.rs")),
+            ("socketio", include_str!("socketio.rs")),
+            ("limits", include_str!("limits.rs")),
+            ("drain", include_str!("drain.rs")),
+            ("log", include_str!("log.rs")),
+        ];
+        let defaults = default_table();
+        assert_eq!(sections.len(), defaults.len());
+        for (section, source) in sections {
+            let mut stated = Table::new();
+            for documentation in source.split("/// Default: ").skip(1) {
+                let (default, rest) = documentation.split_once(". Takes effect: ").unwrap();
+                let field = rest
+                    .lines()
+                    .map(str::trim)
+                    .find(|line| !line.starts_with(['/', '#']) && line.contains(": "));
+                let (key, _) = field.unwrap().trim_start_matches("pub ").split_once(':').unwrap();
+                if default != "none" {
+                    let assignment: Table = format!("{key} = {}", default.trim_matches('`')).parse().unwrap();
+                    stated.extend(assignment);
+                }
+            }
+            assert_eq!(Value::Table(stated), defaults[section]);
+        }
+    }
+
+    #[test]
+    fn the_command_line_counts_more_than_the_environment_and_that_more_than_the_file() {
+        let text = "[limits]\nattachments = 1\nnesting = 2\nrooms_per_client = 3";
+        let environment =
+            [("HUMBLE_BROKER_LIMITS__NESTING", "20"), ("HUMBLE_BROKER_LIMITS__ROOMS_PER_CLIENT", "30")];
+        let config = load(text, &environment, &["limits.rooms_per_client=300"]).unwrap();
+        assert_eq!(config.limits.attachments, 1);
+        assert_eq!(config.limits.nesting.get(), 20);
+        assert_eq!(config.limits.rooms_per_client.get(), 300);
+        assert_eq!(config.limits.room_name_length.get(), 1024);
+    }
+
+    #[test]
+    fn of_two_settings_of_a_key_the_later_counts() {
+        let config = load("", &[], &["server.port=1", "server.port=2"]).unwrap();
+        assert_eq!(config.server.port, 2);
+    }
+
+    #[test]
+    fn a_value_from_outside_is_toml_or_else_text() {
+        let settings = [
+            "limits.max_payload=256KiB",
+            "limits.header_timeout = '3s'",
+            "admin.listen=127.0.0.1:9091",
+            "admin.metrics=false",
+            "server.allowed_origins=['https://a.example', \"https://b.example\"]",
+            "socketio.transports=[\n  'polling', # only\n]",
+            "log.level=info,hyper=warn",
+        ];
+        let expected = "\
+            [limits]\nmax_payload = '256 KiB'\nheader_timeout = '3s'\n\
+            [admin]\nlisten = '127.0.0.1:9091'\nmetrics = false\n\
+            [server]\nallowed_origins = ['https://a.example', 'https://b.example']\n\
+            [socketio]\ntransports = ['polling']\n\
+            [log]\nlevel = 'info,hyper=warn'";
+        assert_eq!(load("", &[], &settings), load(expected, &[], &[]));
+    }
+
+    #[test]
+    fn what_is_wrong_outside_the_file_is_said_of_the_variable_or_the_flag() {
+        let cases = [
+            ("HUMBLE_BROKER_LIMITS__NESTING", "0", "`0` is not a depth; write a number from 1 to 128"),
+            (
+                "HUMBLE_BROKER_LIMITS__NESTING",
+                "deep",
+                "invalid type: string \"deep\", expected a whole number",
+            ),
+            (
+                "HUMBLE_BROKER_DRAIN__TIMEOUT",
+                "25",
+                "`25` is not a length of time; write a number and a unit, like `5s`",
+            ),
+            ("HUMBLE_BROKER_DRAIN__TIMEOUTS", "25s", "unknown key `timeouts`, expected `timeout`"),
+            (
+                "HUMBLE_BROKER_LIMIT__NESTING",
+                "1",
+                "unknown key `limit`, expected one of `server`, `admin`, `socketio`, `limits`, `drain`, `log`",
+            ),
+            ("HUMBLE_BROKER_PORT", "5000", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),
+            ("HUMBLE_BROKER_SERVER__", "5000", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),
+            ("HUMBLE_BROKER_", "", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),
+        ];
+        for (name, value, refusal) in cases {
+            assert_eq!(load(SHIPPED, &[(name, value)], &[]), Err(format!("{name}: {refusal}")));
+        }
+        let cases = [
+            ("limits.max_payload=100", "`100` is not a size; write a whole number and a unit, like `64 KiB`"),
+            ("server.port=65536", "invalid value: integer `65536`, expected a whole number from 0 to 65535"),
+            (
+                "socketio.transports=['polling', 'pigeon']",
+                "unknown value `pigeon`, expected `polling` or `websocket`",
+            ),
+            ("server.allowed_origins=[{ any = 1 }]", "invalid type: table, expected a string"),
+            ("server.host.name=a", "invalid type: table, expected a string"),
+        ];
+        for (setting, refusal) in cases {
+            let (name, _) = setting.split_once('=').unwrap();
+            assert_eq!(load("", &[], &[setting]), Err(format!("--set {name}: {refusal}")));
+        }
+        let refusal = load(SHIPPED, &[], &["server.allowed_origins=['a]"]).unwrap_err();
+        assert!(refusal.starts_with("--set server.allowed_origins: `['a]` is not a value: "), "{refusal}");
+    }
+
+    #[test]
+    fn an_override_does_not_hide_where_the_file_is_wrong() {
+        let refusal = load("[limits]\nnesting = 0", &[], &["limits.attachments=1"]).unwrap_err();
+        assert!(refusal.starts_with("/etc/broker.toml:2:11: `0` is not a depth"), "{refusal}");
+        let refusal = load("limits = 7", &[], &["limits.attachments=1"]).unwrap_err();
+        assert!(
+            refusal.starts_with("/etc/broker.toml:1:10: invalid type: integer `7`, expected a table"),
+            "{refusal}"
+        );
+        let refusal = load("[limits]\nbogus = 0", &[("HUMBLE_BROKER_SERVER__HOST", "::")], &[]).unwrap_err();
+        assert!(refusal.starts_with("/etc/broker.toml:2:1: unknown key `bogus`"), "{refusal}");
+    }
+
+    #[test]
+    fn what_is_not_toml_is_refused_with_its_place() {
+        let cases = [
+            ("[limits\n", 1),
+            ("\n[limits]\nnesting\n", 3),
+            ("a = 1\na = 2", 2),
+            ("a =", 1),
+            ("a = 'b", 1),
+            ("\na = [1,", 2),
+            ("[a]\n[a]", 2),
+            ("a = \"\\q\"", 1),
+            ("\u{0}", 1),
+            ("a = {", 1),
+        ];
+        for (text, line) in cases {
+            let refusal = load(text, &[], &[]).unwrap_err();
+            assert!(refusal.starts_with(&format!("/etc/broker.toml:{line}:")), "{text:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_loads_again_as_the_same() {
+        let settings = [
+            "admin.listen=[::1]:0",
+            "limits.send_queue=12345 B",
+            "drain.timeout=1h1ms",
+            "socketio.parser=msgpack",
+        ];
+        let config = load("", &[], &settings);
+        assert_ne!(config, Ok(Config::default()));
+        let text = toml::to_string(config.as_ref().unwrap()).unwrap();
+        assert_eq!(load(&text, &[], &[]), config);
+    }
+}

@@ -1,1 +1,206 @@
-//! Stub.
+//! The life of the process: assemble, serve, drain.
+
+mod signals;
+mod supervisor;
+mod systemd;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::interval;
+use tokio::time::timeout_at;
+use tracing::error;
+use tracing::info;
+use tracing::warn;
+
+use crate::broker::Broker;
+use crate::config::Config;
+use crate::config::Sources;
+use crate::failure::Failure;
+use crate::http;
+use crate::http::Terms;
+use crate::http::admin;
+use crate::http::admin::Admin;
+use crate::http::engine_io::Endpoint;
+use crate::http::health::Health;
+use crate::http::health::Phase;
+use crate::http::public;
+use crate::telemetry::log;
+use crate::telemetry::metrics::Metrics;
+use crate::wire::links::Links;
+
+use signals::Signals;
+use supervisor::Supervisor;
+
+/// How often what histograms have collected is folded.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How long requests that are running may still take once every session has ended.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+/// How long tasks may take to notice that the process ends.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+///
+/// When it cannot start, or when a part of it ends by itself.
+pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
+    log::start(&config.log);
+    let mut builder = runtime::Builder::new_multi_thread();
+    if let Some(workers) = config.server.workers() {
+        builder.worker_threads(workers);
+    }
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Unavailable(format!("cannot start the worker threads: {error}")))?;
+    let ended =
+        runtime.block_on(Daemon::start(config, sources)).and_then(|daemon| runtime.block_on(daemon.serve()));
+    runtime.shutdown_timeout(LAST_TASKS);
+    ended
+}
+
+/// A daemon that serves.
+struct Daemon {
+    config: Config,
+    broker: Broker,
+    links: Arc<Links>,
+    metrics: Metrics,
+    signals: Signals,
+    supervisor: Supervisor,
+    phase: watch::Sender<Phase>,
+    /// Tells the tasks that it is over.
+    stop: watch::Sender<bool>,
+}
+
+impl Daemon {
+    /// Everything that may fail, in an order that leaves nothing half started.
+    async fn start(config: Config, sources: &Sources) -> Result<Self, Failure> {
+        info!(version = env!("CARGO_PKG_VERSION"), "starting with {}", sources);
+        let signals = Signals::register()?;
+        let metrics = Metrics::install()?;
+        let links = Links::new(config.limits.send_queue.bytes(), metrics.connections.clone());
+        let (broker, engine) =
+            Broker::new(&config.socketio, &config.limits, links.clone(), metrics.broker.clone());
+
+        let public = http::bind(config.server.host.as_str(), config.server.port).await?;
+        let admin = match &config.admin.listen {
+            Some(address) => Some(http::bind(&address.ip().to_string(), address.port()).await?),
+            None => None,
+        };
+        let bound = Bound::of(&public, admin.as_ref())?;
+
+        let phase = watch::Sender::new(Phase::Serving);
+        let health = Health::new(phase.subscribe());
+        let endpoint = Endpoint {
+            engine,
+            links: links.clone(),
+            health: health.clone(),
+            transports: config.socketio.transports.clone(),
+            engine_io_3: config.socketio.engine_io_3,
+            max_payload: config.limits.max_payload.bytes(),
+            upgrade_timeout: config.socketio.upgrade_timeout.get(),
+        };
+        let mut routes =
+            public::routes(config.server.path.as_str(), endpoint, config.server.allowed_origins.clone());
+        let operators = admin::routes(
+            Admin { health, metrics: metrics.clone(), links: links.clone() },
+            config.admin.metrics,
+        );
+        let terms =
+            Terms { header_timeout: config.limits.header_timeout.get(), traffic: metrics.traffic.clone() };
+        let mut supervisor = Supervisor::default();
+        let stop = watch::Sender::new(false);
+        match admin {
+            Some(listener) => {
+                let operators = public::counted(operators);
+                supervisor.spawn(
+                    "admin listener",
+                    http::serve(listener, operators, terms.clone(), stop.subscribe()),
+                );
+            }
+            None => routes = routes.merge(operators),
+        }
+        let routes = public::counted(routes);
+        supervisor.spawn("public listener", http::serve(public, routes, terms, stop.subscribe()));
+        supervisor.spawn("metrics upkeep", upkeep(metrics.clone(), stop.subscribe()));
+        info!("serving clients on {}, operators on {}", bound.public, bound.admin());
+        systemd::ready(&bound);
+        Ok(Self { config, broker, links, metrics, signals, supervisor, phase, stop })
+    }
+
+    async fn serve(mut self) -> Result<(), Failure> {
+        let ended = tokio::select! {
+            signal = self.signals.next() => {
+                info!("{signal}: shutting down");
+                Ok(())
+            }
+            task = self.supervisor.ended() => {
+                error!("the {task} ended by itself: shutting down");
+                Err(Failure::Internal(format!("the {task} ended by itself")))
+            }
+        };
+        self.drain().await;
+        ended
+    }
+
+    /// Ends every session within `drain.timeout`, then stops listening. A second signal cuts it short.
+    async fn drain(mut self) {
+        let deadline = Instant::now() + self.config.drain.timeout.get();
+        self.phase.send_replace(Phase::Draining);
+        self.metrics.draining.set(1);
+        systemd::stopping();
+        let emptied = async {
+            self.broker.end_all().await;
+            self.links.none_left(|left| self.metrics.drain_remaining(left)).await;
+        };
+        tokio::select! {
+            ended = timeout_at(deadline, emptied) => if ended.is_err() {
+                warn!(sessions = self.links.all().len(), "the drain has run out of time: cutting off what is left");
+            },
+            signal = self.signals.next() => {
+                warn!(sessions = self.links.all().len(), "{signal} again: cutting off what is left");
+            }
+        }
+        self.stop.send_replace(true);
+        // Listeners and connections hold receivers; what still runs then has had its time.
+        let _ = timeout_at(Instant::now() + LAST_REQUESTS, self.stop.closed()).await;
+        info!("stopped");
+    }
+}
+
+async fn upkeep(metrics: Metrics, mut stop: watch::Receiver<bool>) {
+    let mut ticks = interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => metrics.upkeep(),
+            () = http::stopped(&mut stop) => return,
+        }
+    }
+}
+
+/// The addresses that were bound, which matter when a port was picked.
+struct Bound {
+    public: SocketAddr,
+    admin: Option<SocketAddr>,
+}
+
+impl Bound {
+    fn of(public: &TcpListener, admin: Option<&TcpListener>) -> Result<Self, Failure> {
+        let address = |listener: &TcpListener| {
+            listener
+                .local_addr()
+                .map_err(|error| Failure::Unavailable(format!("cannot tell what was bound: {error}")))
+        };
+        Ok(Self { public: address(public)?, admin: admin.map(address).transpose()? })
+    }
+
+    fn admin(&self) -> SocketAddr {
+        self.admin.unwrap_or(self.public)
+    }
+}

@@ -1,1 +1,119 @@
-//! Stub.
+//! The HTTP side: listeners, connections and routes.
+
+pub mod admin;
+pub mod engine_io;
+pub mod health;
+mod polling;
+pub mod public;
+mod websocket;
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::net::lookup_host;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::failure::Failure;
+use crate::telemetry::metrics::Traffic;
+use crate::wire::guard::Guarded;
+
+/// The stream of one accepted connection.
+type Connection = Guarded<TcpStream>;
+
+/// How long accepting pauses after it has failed, as it does when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What holds for every connection of a listener.
+#[derive(Clone)]
+pub struct Terms {
+    /// How long a client may take to send the head of a request.
+    pub header_timeout: Duration,
+    /// Where its bytes are counted.
+    pub traffic: Traffic,
+}
+
+/// Listens on `host` and `port`; port 0 picks a free one.
+///
+/// # Errors
+///
+/// When the address does not resolve, or cannot be had.
+pub async fn bind(host: &str, port: u16) -> Result<TcpListener, Failure> {
+    let listen = async {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in lookup_host((host, port)).await? {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    listen.await.map_err(|error: io::Error| {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        Failure::Unavailable(format!("cannot listen on {host}:{port}: {error}"))
+    })
+}
+
+/// Accepts connections and serves `routes` on them, until `stop` turns true; then connections end
+/// with the request they are at. Whoever holds the sender of `stop` sees it closed once all have.
+pub async fn serve(listener: TcpListener, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(&mut stop) => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                tokio::spawn(connection(stream, routes.clone(), terms.clone(), stop.clone()));
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                warn!("cannot accept connections: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether accepting failed for the connection that was accepted, and only for it.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::ConnectionAborted;
+    use io::ErrorKind::ConnectionRefused;
+    use io::ErrorKind::ConnectionReset;
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn connection(stream: TcpStream, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
+    // Without it small messages wait for the acknowledgement of earlier ones; if it cannot be
+    // set, the connection is gone already, and reading from it says so.
+    let _ = stream.set_nodelay(true);
+    let stream: Connection = Guarded::new(stream, terms.traffic);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(terms.header_timeout)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .with_upgrades();
+    tokio::pin!(connection);
+    // How a connection ends is the client's affair.
+    let _ = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+}
+
+/// Waits until `stop` turns true; if nobody can say so any more, it is over too.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}

@@ -1,1 +1,6 @@
-//! Stub.
+//! What is told about the daemon: its log and its metrics.
+
+pub mod disconnection;
+mod exporter;
+pub mod log;
+pub mod metrics;

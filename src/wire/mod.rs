@@ -1,1 +1,10 @@
-//! Stub.
+//! Bytes on connections: the guarded stream, WebSocket frames, Engine.IO payloads, and the link
+//! that stands for one session whatever transport it uses.
+
+pub mod channel;
+pub mod frame;
+pub mod guard;
+mod linger;
+pub mod link;
+pub mod links;
+pub mod payload;

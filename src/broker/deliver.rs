@@ -1,0 +1,69 @@
+//! Delivery: one message into the send queues of its recipients, encoded once.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::broker::Broker;
+use crate::broker::members::Sessions;
+use crate::broker::session::Session;
+use crate::broker::sockets::Message;
+use crate::protocol::EventName;
+use crate::protocol::Room;
+
+impl Broker {
+    /// Queues `message` for everyone in `room`.
+    ///
+    /// On return it is in the send queue of every subscriber that was not too slow. It does not
+    /// mean that anyone has read it.
+    pub(super) fn publish(&self, room: &Room, message: Message) {
+        let began = Instant::now();
+        let bytes = message.bytes();
+        let outcome = self.0.members.in_room(room, |members| {
+            let outcome = Outcome::enqueue(members, &message, |_| true);
+            self.0.sockets.to_room(room, message);
+            outcome
+        });
+        self.settle(EventName::Publish, bytes, outcome.unwrap_or_default(), began);
+    }
+
+    /// Queues `message` for everyone who is connected except `sender`.
+    pub(super) fn broadcast(&self, sender: &Session, message: Message) {
+        let began = Instant::now();
+        let bytes = message.bytes();
+        let outcome = self.0.members.everyone(|everyone| {
+            let outcome = Outcome::enqueue(everyone, &message, |session| session.id() != sender.id());
+            self.0.sockets.to_all_but(sender.id(), message);
+            outcome
+        });
+        self.settle(EventName::Broadcast, bytes, outcome, began);
+    }
+
+    /// Counts what was delivered and disconnects those who were too slow.
+    fn settle(&self, name: EventName, bytes: usize, outcome: Outcome, began: Instant) {
+        self.0.metrics.delivered(name, bytes, outcome.recipients, began.elapsed());
+        for session in outcome.slow {
+            self.drop_slow(&session);
+        }
+    }
+}
+
+/// For whom there was room in the send queue.
+#[derive(Default)]
+struct Outcome {
+    recipients: u32,
+    slow: Vec<Arc<Session>>,
+}
+
+impl Outcome {
+    fn enqueue(sessions: &Sessions, message: &Message, wanted: impl Fn(&Session) -> bool) -> Self {
+        let mut outcome = Self::default();
+        for session in sessions.values().filter(|session| wanted(session)) {
+            if session.link().enqueue(message.cost()) {
+                outcome.recipients += 1;
+            } else {
+                outcome.slow.push(session.clone());
+            }
+        }
+        outcome
+    }
+}

@@ -1,0 +1,142 @@
+//! Dispatch: one event of one client from the library, inline in the read loop of its connection.
+//!
+//! Inline, because the library runs async handlers as tasks of their own, which reorders what one
+//! client emits.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use socketioxide::handler::DisconnectHandler;
+use socketioxide::handler::MessageHandler;
+use socketioxide::socket::DisconnectReason;
+use socketioxide::socket::Socket;
+use socketioxide_core::Value;
+
+use crate::broker::Broker;
+use crate::broker::Live;
+use crate::broker::session::Session;
+use crate::broker::sockets::Adapter;
+use crate::broker::sockets::Message;
+use crate::broker::subscribe;
+use crate::protocol::Attachments;
+use crate::protocol::Event;
+use crate::protocol::Refusal;
+use crate::telemetry::disconnection::Disconnection;
+
+/// The handler of one client's events.
+pub(super) struct Dispatch {
+    broker: Broker,
+    session: Arc<Session>,
+}
+
+/// One event: whose it is, and what holds for it.
+pub(super) struct Turn<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) session: &'a Arc<Session>,
+    pub(super) live: &'a Live,
+}
+
+impl Dispatch {
+    pub(super) fn new(broker: Broker, session: Arc<Session>) -> Self {
+        Self { broker, session }
+    }
+
+    fn event(&self, value: &Value) -> Result<(), Refusal> {
+        let broker = &self.broker;
+        let live = broker.0.live.load();
+        let (body, attachments) = match value {
+            Value::Str(text, attachments) => (text.as_bytes(), attachments.as_ref()),
+            Value::Bytes(bytes) => (bytes.as_ref(), None),
+        };
+        let none = VecDeque::new();
+        let attachments = attachments.unwrap_or(&none);
+        let sizes: Attachments = attachments.iter().map(Bytes::len).collect();
+        let (name, event) = broker.0.encoding.parse(body, sizes, &live.bounds);
+        let turn = Turn { broker, session: &self.session, live: &live };
+        let outcome = match self.session.ended() {
+            None => event.and_then(|event| turn.act(event, attachments)),
+            Some(_) => Err(Refusal::ShuttingDown),
+        };
+        broker.0.metrics.handled(name, body.len() + sizes.bytes, outcome);
+        outcome
+    }
+}
+
+impl Turn<'_> {
+    fn act(&self, event: Event<'_>, attachments: &VecDeque<Bytes>) -> Result<(), Refusal> {
+        let encoding = self.broker.0.encoding;
+        match event {
+            Event::Subscribe(room) => subscribe::subscribe(self, room)?,
+            Event::Unsubscribe(room) => subscribe::unsubscribe(self, room),
+            Event::Publish { room, room_text, message } => {
+                let data = encoding.data(room_text, message);
+                self.broker.publish(&room, Message::event(encoding, data, attachments));
+            }
+            Event::Broadcast { message } => {
+                let data = encoding.broadcast(message);
+                self.broker.broadcast(self.session, Message::event(encoding, data, attachments));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MessageHandler<Adapter, ()> for Dispatch {
+    fn call(&self, _: Arc<Socket<Adapter>>, value: Value, ack: Option<i64>) {
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            let outcome = self.event(&value);
+            if let Some(ack) = ack {
+                self.broker.acknowledge(&self.session, ack, outcome);
+            }
+        }));
+        if caught.is_err() {
+            // The event is lost; the library's locks, and so everybody else, are not.
+            self.broker.0.metrics.panics.increment(1);
+        }
+    }
+}
+
+/// The handler of one client's disconnect; the client is gone when it is dropped, at the latest.
+pub(super) struct Farewell {
+    broker: Broker,
+    session: Arc<Session>,
+}
+
+impl Farewell {
+    pub(super) fn new(broker: Broker, session: Arc<Session>) -> Self {
+        Self { broker, session }
+    }
+}
+
+impl DisconnectHandler<Adapter, ()> for Farewell {
+    fn call_with_defer(
+        &self,
+        socket: Arc<Socket<Adapter>>,
+        reason: DisconnectReason,
+        defer: fn(Arc<Socket<Adapter>>),
+    ) {
+        // At once and not in a task: a client that leaves the namespace and enters it again with
+        // its next packet must find that it has left.
+        self.broker.0.members.depart(&self.session, || ());
+        defer(socket);
+        let reason = self.session.ended().unwrap_or(match reason {
+            DisconnectReason::ClientNSDisconnect => Disconnection::Client,
+            DisconnectReason::HeartbeatTimeout => Disconnection::PingTimeout,
+            DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError => {
+                Disconnection::ProtocolError
+            }
+            _ => Disconnection::TransportClosed,
+        });
+        self.broker.0.metrics.disconnected(reason);
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // For a client that the library gave up before it was told that it is connected.
+        self.broker.0.members.depart(&self.session, || ());
+    }
+}

@@ -1,0 +1,247 @@
+//! Long-polling: handshakes, polls and posts, around the library's own.
+//!
+//! Mended here, on the library's responses:
+//!
+//! - a response carries at most 16 packets, as Python's clients drop a connection that sends more;
+//!   the rest waits for the next poll;
+//! - binary packets for Engine.IO 3 get the form that its clients read;
+//! - a session that ends is answered with 400, after which clients of every kind come back;
+//! - while an upgrade is probed, a poll is answered soon, as the client waits for it before it
+//!   goes on; if the upgrade fails, polling goes on as if nothing had been.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use axum::body::Bytes;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use futures_util::FutureExt;
+use http_body_util::Full;
+use tokio::time::sleep;
+use tokio::time::timeout;
+
+use crate::http::engine_io::Asked;
+use crate::http::engine_io::Endpoint;
+use crate::http::engine_io::Wrong;
+use crate::protocol::Generation;
+use crate::protocol::Transport;
+use crate::wire::link::Link;
+use crate::wire::link::Upgrade;
+use crate::wire::payload;
+use crate::wire::payload::NOOP;
+use crate::wire::payload::Packet;
+
+/// Most packets in one response: `max_decode_packets` of python-engineio.
+const MAX_PACKETS: usize = 16;
+/// How long a poll waits while an upgrade is probed: as long as the probe is old, within these
+/// bounds. The client goes on when its poll is answered, and most often does so at once; should
+/// it not, it polls ten times a second, as with the reference server.
+const PROBE_PATIENCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// How long a session that has ended is remembered, so that its client hears of it.
+const LAST_POLL: Duration = Duration::from_secs(2);
+
+/// Begins a session.
+pub(super) async fn open(endpoint: &Endpoint, asked: &Asked) -> Response {
+    let link = endpoint.links.open(asked.generation, Transport::Polling);
+    link.poll_state().base64 = asked.base64;
+    let response = endpoint.engine.open_polling(link.clone(), asked.base64).await;
+    let packets = payload::decode(asked.generation, response.body()).unwrap_or_default();
+    let Some((mut handshake, id)) = packets.into_iter().find_map(|packet| match packet {
+        Packet::Text(text) => session_id(&text).map(|id| (text.clone(), id)),
+        Packet::Binary(_) => None,
+    }) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    link.name(&id);
+    if !endpoint.offers(Transport::WebSocket) {
+        let text =
+            String::from_utf8_lossy(&handshake).replace(r#""upgrades":["websocket"]"#, r#""upgrades":[]"#);
+        handshake = text.into();
+    }
+    respond(&link, &[Packet::Text(handshake)])
+}
+
+/// The id in the library's handshake, `0{"sid":"…",…}`.
+fn session_id(handshake: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(handshake).ok()?;
+    Some(text.split_once(r#""sid":""#)?.1.split_once('"')?.0.to_owned())
+}
+
+/// Takes packets from the client.
+pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Result<Response, Wrong> {
+    let link = endpoint.find(id)?;
+    if link.transport() == Transport::WebSocket {
+        return Err(Wrong::Request);
+    }
+    let (mut head, body) = request.into_parts();
+    let content_type = head.headers.remove(CONTENT_TYPE);
+    let Ok(body) = to_bytes(body, endpoint.max_payload).await else {
+        // Above the limit, or cut off: the session goes with it, as the library would have it.
+        endpoint.engine.close_polling(link.generation(), id).await;
+        link.end();
+        return Ok(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+    };
+    let closes = link.generation() == Generation::V4 && (body == "1" || body.ends_with(b"\x1e1"));
+    let response = endpoint.engine.post(link.generation(), id, content_type, Full::new(body)).await;
+    if closes {
+        link.end();
+    }
+    Ok(response.map(Into::into))
+}
+
+/// Waits for packets to the client.
+pub(super) async fn poll(endpoint: &Endpoint, id: &str) -> Result<Response, Wrong> {
+    let link = endpoint.find(id)?;
+    if link.transport() == Transport::WebSocket {
+        return Err(Wrong::Request);
+    }
+    // Before the state is looked at, so that no change of it is missed.
+    let cut = link.poll_cut();
+    tokio::pin!(cut);
+    cut.as_mut().enable();
+    if let Some(packets) = next(&link) {
+        return finish(endpoint, &link, id, &packets).await;
+    }
+    let patience = match link.poll_state().upgrade {
+        Upgrade::None | Upgrade::Open => Duration::MAX,
+        Upgrade::Probed(since) => since.elapsed().clamp(PROBE_PATIENCE.0, PROBE_PATIENCE.1),
+        Upgrade::Done => return Ok(respond(&link, &[NOOP])),
+    };
+    // A second poll at the same time does not wait for its turn: the library ends the session.
+    let turn = link.poll_turn().try_lock();
+    let waited = tokio::select! {
+        biased;
+        () = arrival(endpoint, &link, id) => true,
+        () = cut => false,
+        () = sleep(patience) => false,
+    };
+    drop(turn);
+    if waited || link.is_closing() {
+        // Nothing: the session ended while its poll was waiting.
+        finish(endpoint, &link, id, &next(&link).unwrap_or_default()).await
+    } else {
+        Ok(respond(&link, &[NOOP]))
+    }
+}
+
+/// Waits until there is something for the client, or never will be.
+async fn arrival(endpoint: &Endpoint, link: &Link, id: &str) {
+    loop {
+        let response = endpoint.engine.poll(link.generation(), id).await;
+        if !keep(endpoint, link, id, &response).await || is_due(link) {
+            return;
+        }
+    }
+}
+
+/// What the client has not received when it goes on over WebSocket, all of it.
+pub(super) async fn rest(endpoint: &Endpoint, link: &Link, id: &str) -> Vec<Packet> {
+    // A poll that is still waiting would take the library's place in the queue.
+    link.cut_poll();
+    let _turn = link.poll_turn().lock().await;
+    while let Some(response) = endpoint.engine.poll(link.generation(), id).now_or_never() {
+        if !keep(endpoint, link, id, &response).await {
+            break;
+        }
+    }
+    let rest: Vec<_> = std::mem::take(&mut link.poll_state().held).into();
+    link.dequeue(rest.iter().map(Packet::cost).sum());
+    rest
+}
+
+/// Keeps the packets of the library's response for this poll and the next ones, and answers the
+/// first ping for the client; `false` when the session is gone.
+async fn keep(endpoint: &Endpoint, link: &Link, id: &str, response: &axum::http::Response<Bytes>) -> bool {
+    let mut packets = match response.status() {
+        StatusCode::OK => payload::decode(link.generation(), response.body()).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    if packets.is_empty() {
+        return false;
+    }
+    let mut pinged = false;
+    {
+        let mut state = link.poll_state();
+        packets.retain(|packet| {
+            let end = packet.is_end() || packet.is_close();
+            let ping = link.is_first_ping(packet);
+            state.ended |= end;
+            pinged |= ping;
+            !end && !ping
+        });
+        state.held.extend(packets);
+    }
+    if pinged {
+        endpoint.engine.pong(link.generation(), id).await;
+    }
+    true
+}
+
+/// Whether there is an answer to a poll: packets, or the end.
+fn is_due(link: &Link) -> bool {
+    let state = link.poll_state();
+    state.ended || !state.held.is_empty() || link.is_closing()
+}
+
+/// The packets for one response, from those that are held; `None` when it has to be waited for
+/// some, nothing when none will come any more.
+fn next(link: &Link) -> Option<Vec<Packet>> {
+    if !is_due(link) {
+        return None;
+    }
+    if link.is_closing() {
+        return Some(Vec::new());
+    }
+    let mut state = link.poll_state();
+    let count = state.held.len().min(MAX_PACKETS);
+    let packets: Vec<_> = state.held.drain(..count).collect();
+    link.dequeue(packets.iter().map(Packet::cost).sum());
+    Some(packets)
+}
+
+/// Answers a poll; if these packets are the last ones, ends the session.
+async fn finish(
+    endpoint: &Endpoint,
+    link: &Arc<Link>,
+    id: &str,
+    packets: &[Packet],
+) -> Result<Response, Wrong> {
+    let over = packets.is_empty() || {
+        let state = link.poll_state();
+        state.ended && state.held.is_empty()
+    };
+    if over {
+        endpoint.engine.close_polling(link.generation(), id).await;
+    }
+    if packets.is_empty() {
+        link.end();
+        link.cut_poll();
+        return Err(Wrong::SessionUnknown);
+    }
+    if over {
+        // The client's next poll hears that the session is over, unless it does not come.
+        let link = link.clone();
+        tokio::spawn(async move {
+            let _ = timeout(LAST_POLL, link.poll_cut()).await;
+            link.end();
+        });
+    }
+    Ok(respond(link, packets))
+}
+
+fn respond(link: &Link, packets: &[Packet]) -> Response {
+    let base64 = {
+        let mut state = link.poll_state();
+        state.answered = Some(Instant::now());
+        state.base64
+    };
+    let (body, content_type) = payload::encode(link.generation(), base64, packets);
+    ([(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], body).into_response()
+}

@@ -1,0 +1,75 @@
+//! What clients ask: the Engine.IO endpoint, who may use it from a browser, and nothing else.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::Method;
+use axum::http::StatusCode;
+use axum::http::header::ORIGIN;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use axum::routing::any;
+use tower_http::cors::AllowHeaders;
+use tower_http::cors::AllowOrigin;
+use tower_http::cors::CorsLayer;
+
+use crate::config::Origins;
+use crate::http::engine_io;
+use crate::http::engine_io::Endpoint;
+use crate::telemetry::metrics;
+
+/// The routes for clients: Engine.IO under `path`.
+pub fn routes(path: &str, endpoint: Endpoint, origins: Origins) -> Router {
+    let allowed = origins.clone();
+    // Browsers send credentials only to a server that names their origin, not to "*".
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| {
+            allowed.allow(origin.as_bytes())
+        }))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_credentials(true);
+    let path = path.trim_end_matches('/');
+    let mut routes = Router::new().route(&format!("{path}/"), any(engine_io::answer));
+    if !path.is_empty() {
+        routes = routes.route(path, any(engine_io::answer));
+    }
+    routes.with_state(endpoint).layer(from_fn_with_state(origins, check_origin)).layer(cors)
+}
+
+/// Counts every request with the route that answered it.
+pub fn counted(routes: Router) -> Router {
+    routes.layer(from_fn(count))
+}
+
+async fn check_origin(
+    axum::extract::State(origins): axum::extract::State<Origins>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match request.headers().get(ORIGIN) {
+        Some(origin) if !origins.allow(origin.as_bytes()) => {
+            metrics::refused("origin");
+            (StatusCode::FORBIDDEN, "this origin is not allowed\n").into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+async fn count(request: Request, next: Next) -> Response {
+    let route = match request.uri().path() {
+        "/healthz" => "healthz",
+        "/readyz" => "readyz",
+        "/metrics" => "metrics",
+        _ => "socket.io",
+    };
+    let response = next.run(request).await;
+    // What no route answers is not worth a series for each path a stranger thinks of.
+    let route = if response.status() == StatusCode::NOT_FOUND { "other" } else { route };
+    metrics::request(route, response.status().as_u16());
+    response
+}

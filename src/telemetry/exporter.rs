@@ -1,0 +1,82 @@
+//! The Prometheus exporter: how histograms are cut into buckets, and what each metric means.
+
+use metrics::Unit;
+use metrics::describe_counter;
+use metrics::describe_gauge;
+use metrics::describe_histogram;
+use metrics_exporter_prometheus::BuildError;
+use metrics_exporter_prometheus::Matcher;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::failure::Failure;
+
+/// Installs the recorder, with the buckets and the descriptions of the metrics.
+///
+/// # Errors
+///
+/// When a recorder has been installed before.
+pub(super) fn install() -> Result<PrometheusHandle, Failure> {
+    let exporter =
+        recorder().map_err(|error| Failure::Internal(format!("cannot start the metrics: {error}")))?;
+    describe();
+    Ok(exporter)
+}
+
+fn recorder() -> Result<PrometheusHandle, BuildError> {
+    // From an idle room's microseconds to the tens of milliseconds of a very large one.
+    const FANOUT: &[f64] = &[1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
+    const RECIPIENTS: &[f64] = &[0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0];
+    // From a failed handshake to a client that stays for a month.
+    const DURATION: &[f64] = &[1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0];
+    let full = |name: &str| Matcher::Full(name.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(full("humble_broker_fanout_duration_seconds"), FANOUT)?
+        .set_buckets_for_metric(full("humble_broker_fanout_recipients"), RECIPIENTS)?
+        .set_buckets_for_metric(full("humble_broker_connection_duration_seconds"), DURATION)?
+        .install_recorder()
+}
+
+fn describe() {
+    describe_gauge!("humble_broker_build_info", "1, with the version that runs");
+    describe_gauge!("humble_broker_connections", "Engine.IO sessions");
+    describe_counter!("humble_broker_connections_total", "Engine.IO sessions begun");
+    describe_counter!(
+        "humble_broker_connections_refused_total",
+        "clients turned away before they had a session"
+    );
+    describe_counter!("humble_broker_disconnections_total", "Socket.IO clients gone");
+    describe_histogram!("humble_broker_connection_duration_seconds", Unit::Seconds, "how long sessions last");
+    describe_gauge!("humble_broker_rooms", "rooms with at least one subscriber");
+    describe_gauge!("humble_broker_subscriptions", "memberships of all clients together");
+    describe_counter!("humble_broker_events_total", "events of clients, by how they ended");
+    describe_counter!(
+        "humble_broker_messages_received_bytes_total",
+        Unit::Bytes,
+        "bytes of events, attachments included"
+    );
+    describe_counter!("humble_broker_messages_delivered_total", "messages queued for a recipient");
+    describe_counter!(
+        "humble_broker_messages_delivered_bytes_total",
+        Unit::Bytes,
+        "bytes queued for recipients"
+    );
+    describe_counter!("humble_broker_messages_dropped_total", "messages a recipient did not get");
+    describe_histogram!("humble_broker_fanout_recipients", "recipients of each message");
+    describe_histogram!(
+        "humble_broker_fanout_duration_seconds",
+        Unit::Seconds,
+        "queueing one message for all its recipients"
+    );
+    describe_gauge!(
+        "humble_broker_send_queue_bytes",
+        Unit::Bytes,
+        "bytes waiting to be sent, all sessions together"
+    );
+    describe_counter!("humble_broker_received_bytes_total", Unit::Bytes, "bytes received on all connections");
+    describe_counter!("humble_broker_sent_bytes_total", Unit::Bytes, "bytes sent on all connections");
+    describe_counter!("humble_broker_http_requests_total", "HTTP requests answered");
+    describe_gauge!("humble_broker_draining", "1 while the node is shutting down");
+    describe_gauge!("humble_broker_drain_connections_remaining", "sessions the drain still has to end");
+    describe_counter!("humble_broker_panics_total", "panics caught while an event was handled");
+}

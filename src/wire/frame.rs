@@ -1,0 +1,251 @@
+//! WebSocket frames (RFC 6455, section 5.2), as much of them as we look at or write ourselves.
+
+use bytes::BufMut;
+use bytes::BytesMut;
+
+/// Stands for a payload length of two bytes, which follow.
+const LENGTH_16: u8 = 0x7e;
+/// Stands for a payload length of eight bytes, which follow.
+const LENGTH_64: u8 = 0x7f;
+
+/// Opcode of a frame that begins a text message.
+pub const TEXT: u8 = 0x1;
+/// Opcode of a frame that begins a binary message.
+pub const BINARY: u8 = 0x2;
+/// Opcode of a frame that closes the connection.
+pub const CLOSE: u8 = 0x8;
+
+/// Opcode of a frame that asks for a pong.
+pub const PING: u8 = 0x9;
+/// Opcode of a frame that answers a ping.
+pub const PONG: u8 = 0xa;
+
+const FINAL: u8 = 0x80;
+const MASKED: u8 = 0x80;
+
+/// What stands before the payload of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Whether this frame is the last of its message.
+    pub last: bool,
+    /// What kind of frame it is; 8 and above are control frames.
+    pub opcode: u8,
+    /// The key that the payload is masked with; clients always mask, servers never do.
+    pub mask: Option<[u8; 4]>,
+    /// Bytes of this header.
+    pub length: usize,
+    /// Bytes of the payload that follows.
+    pub payload: u64,
+}
+
+impl Header {
+    /// Reads the header at the start of `bytes`; `None` when it is not there as a whole yet.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
+        let (payload, rest) = match second & !MASKED {
+            LENGTH_16 => {
+                rest.split_first_chunk().map(|(n, rest)| (u64::from(u16::from_be_bytes(*n)), rest))?
+            }
+            LENGTH_64 => rest.split_first_chunk().map(|(n, rest)| (u64::from_be_bytes(*n), rest))?,
+            short => (u64::from(short), rest),
+        };
+        let (mask, rest) = if second & MASKED == 0 {
+            (None, rest)
+        } else {
+            rest.split_first_chunk().map(|(mask, rest)| (Some(*mask), rest))?
+        };
+        Some(Self {
+            last: first & FINAL != 0,
+            opcode: first & 0x0f,
+            mask,
+            length: bytes.len() - rest.len(),
+            payload,
+        })
+    }
+
+    /// Whether the frame belongs to the connection rather than to a message.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.opcode >= CLOSE
+    }
+}
+
+/// Splits the first whole frame off `bytes`; `None` when it is not there as a whole.
+#[must_use]
+pub fn split(bytes: &[u8]) -> Option<(Header, &[u8], &[u8])> {
+    let header = Header::parse(bytes)?;
+    let (payload, rest) =
+        bytes.get(header.length..)?.split_at_checked(usize::try_from(header.payload).ok()?)?;
+    Some((header, payload, rest))
+}
+
+/// Appends a whole message as a server sends it.
+pub fn put(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
+    put_header(out, opcode, 0, payload.len());
+    out.put_slice(payload);
+}
+
+/// Appends a whole message as a client sends it, masked with zeros, which leaves it readable.
+pub fn put_masked(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
+    put_header(out, opcode, MASKED, payload.len());
+    out.put_u32(0);
+    out.put_slice(payload);
+}
+
+/// Appends a close frame with `code`.
+pub fn put_close(out: &mut BytesMut, code: u16) {
+    put(out, CLOSE, &code.to_be_bytes());
+}
+
+fn put_header(out: &mut BytesMut, opcode: u8, masked: u8, length: usize) {
+    out.reserve(14 + length);
+    out.put_u8(FINAL | opcode);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..LENGTH_16), _) => out.put_u8(masked | short),
+        (_, Ok(medium)) => {
+            out.put_u8(masked | LENGTH_16);
+            out.put_u16(medium);
+        }
+        _ => {
+            out.put_u8(masked | LENGTH_64);
+            out.put_u64(length as u64);
+        }
+    }
+}
+
+/// Takes the mask off `payload`, or puts it on.
+#[must_use]
+pub fn unmask(mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
+    let mask = mask.unwrap_or_default();
+    payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+}
+
+/// Follows the frames in a stream of bytes to find the message that is too large.
+///
+/// It looks at headers only: a message is refused before its payload is waited for.
+#[derive(Debug)]
+pub struct SizeLimit {
+    /// Most bytes of payload that one message may have.
+    limit: u64,
+    /// Payload bytes of the current frame that are still to come.
+    remaining: u64,
+    /// Bytes of the current message so far, all its frames together.
+    message: u64,
+    /// A header that is not there as a whole yet: at most 14 bytes.
+    partial: Vec<u8>,
+}
+
+impl SizeLimit {
+    /// A limit of `limit` payload bytes for each message.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit: limit as u64, remaining: 0, message: 0, partial: Vec::new() }
+    }
+
+    /// Whether the stream is between two frames.
+    #[must_use]
+    pub fn is_between_frames(&self) -> bool {
+        self.remaining == 0 && self.partial.is_empty()
+    }
+
+    /// Follows the next bytes of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The number of leading bytes that belong to messages within the limit, when one is not.
+    pub fn follow(&mut self, mut bytes: &[u8]) -> Result<(), usize> {
+        let all = bytes.len();
+        loop {
+            let skip = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len());
+            self.remaining -= skip as u64;
+            bytes = bytes.get(skip..).unwrap_or_default();
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            let before = self.partial.len();
+            self.partial.extend(bytes.iter().take(14 - before));
+            let Some(header) = Header::parse(&self.partial) else {
+                return Ok(());
+            };
+            if !header.is_control() {
+                self.message = self.message.saturating_add(header.payload);
+                if self.message > self.limit {
+                    return Err(all - bytes.len());
+                }
+                if header.last {
+                    self.message = 0;
+                }
+            }
+            self.remaining = header.payload;
+            bytes = bytes.get(header.length - before..).unwrap_or_default();
+            self.partial.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_frame_written_is_the_frame_read() {
+        for length in [0, 1, 125, 126, 127, 65_535, 65_536, 200_000] {
+            let payload = vec![7; length];
+            for masked in [false, true] {
+                let mut out = BytesMut::new();
+                if masked {
+                    put_masked(&mut out, TEXT, &payload);
+                } else {
+                    put(&mut out, TEXT, &payload);
+                }
+                let (header, read, rest) = split(&out).unwrap();
+                assert_eq!((header.opcode, header.last, header.mask.is_some()), (TEXT, true, masked));
+                assert_eq!((read, rest), (payload.as_slice(), [].as_slice()));
+                assert!(split(&out[..out.len() - 1]).is_none(), "a part of a frame is no frame");
+            }
+        }
+    }
+
+    #[test]
+    fn a_close_frame_carries_its_code() {
+        let mut out = BytesMut::new();
+        put_close(&mut out, 1001);
+        assert_eq!(out.as_ref(), [0x88, 2, 0x03, 0xe9]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_limit_finds_the_first_message_above_it_however_the_bytes_are_cut(
+            sizes in prop::collection::vec((0usize..300, any::<bool>()), 1..20),
+            cut in 1usize..40,
+        ) {
+            let limit = 200;
+            let mut bytes = BytesMut::new();
+            let mut expected = None;
+            for (size, masked) in sizes {
+                if size > limit && expected.is_none() {
+                    expected = Some(bytes.len());
+                }
+                let payload = vec![0; size];
+                if masked { put_masked(&mut bytes, BINARY, &payload) } else { put(&mut bytes, BINARY, &payload) }
+            }
+            let mut follower = SizeLimit::new(limit);
+            let mut found = None;
+            let mut position = 0;
+            for chunk in bytes.chunks(cut) {
+                if let Err(within) = follower.follow(chunk) {
+                    found = Some(position + within);
+                    break;
+                }
+                position += chunk.len();
+            }
+            // The header itself may begin in an earlier chunk, which has been let through by then.
+            match (expected, found) {
+                (Some(start), Some(end)) => prop_assert!((start..start + 14).contains(&end)),
+                (expected, found) => prop_assert_eq!(expected, found),
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The link: one Engine.IO session's way to its client, whatever transport it uses.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+use std::time::Instant;
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use crate::protocol::Generation;
+use crate::protocol::Transport;
+use crate::wire::links::Links;
+use crate::wire::payload::Packet;
+
+/// After how long a client without a poll counts as gone when its session is to end. A client
+/// that is there takes one round trip to poll again.
+pub(super) const SILENCE: Duration = Duration::from_secs(4);
+
+/// One Engine.IO session's way to its client.
+///
+/// It lives as long as the library's session, which holds it among the extensions of its first
+/// request; dropping it is the end of the session.
+#[derive(Debug)]
+pub struct Link {
+    generation: Generation,
+    upgraded: AtomicBool,
+    began_with: Transport,
+    closing: AtomicBool,
+    ending: AtomicBool,
+    pinged: AtomicBool,
+    ended: AtomicBool,
+    /// Bytes queued and not yet handed to the transport.
+    queued: AtomicUsize,
+    /// Most bytes that may be queued, unless they are one message.
+    capacity: usize,
+    /// The task that reads the session's WebSocket; woken when the link closes.
+    pub(super) reader: AtomicWaker,
+    poll: Mutex<PollState>,
+    poll_cut: Notify,
+    poll_turn: tokio::sync::Mutex<()>,
+    key: u64,
+    id: OnceLock<Box<str>>,
+    links: Arc<Links>,
+    opened: Instant,
+}
+
+/// What a polling session holds between its polls.
+#[derive(Debug, Default)]
+pub struct PollState {
+    /// Packets taken from the library's queue which no poll has carried yet.
+    pub held: VecDeque<Packet>,
+    /// The end of the session has been seen: what is held is all that will come.
+    pub ended: bool,
+    /// How far an upgrade to WebSocket has come.
+    pub upgrade: Upgrade,
+    /// Whether the client cannot take binary payloads.
+    pub base64: bool,
+    /// When its last poll was answered.
+    pub answered: Option<Instant>,
+}
+
+/// How far an upgrade from polling to WebSocket has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upgrade {
+    /// There is none.
+    #[default]
+    None,
+    /// The client has opened a WebSocket.
+    Open,
+    /// At this time it has tried the WebSocket with a probe; it is about to stop polling.
+    Probed(Instant),
+    /// It has changed over.
+    Done,
+}
+
+impl Link {
+    pub(super) fn new(
+        links: Arc<Links>,
+        key: u64,
+        generation: Generation,
+        began_with: Transport,
+        capacity: usize,
+    ) -> Self {
+        Self {
+            generation,
+            began_with,
+            upgraded: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            pinged: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
+            capacity,
+            reader: AtomicWaker::new(),
+            poll: Mutex::default(),
+            poll_cut: Notify::new(),
+            poll_turn: tokio::sync::Mutex::default(),
+            key,
+            id: OnceLock::new(),
+            links,
+            opened: Instant::now(),
+        }
+    }
+
+    /// The generation of the protocol that the client speaks.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// How the session's packets travel now.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        if self.upgraded.load(SeqCst) { Transport::WebSocket } else { self.began_with }
+    }
+
+    /// The session goes on over WebSocket.
+    pub fn upgraded(&self) {
+        self.upgraded.store(true, SeqCst);
+        self.links.metrics().upgraded(self.generation);
+    }
+
+    /// Makes room in the send queue for a message that costs `cost` bytes.
+    ///
+    /// `false`: the queue is full, the client is too slow. An empty queue takes any one message.
+    pub fn enqueue(&self, cost: usize) -> bool {
+        let before = self.queued.fetch_add(cost, Relaxed);
+        let fits = before == 0 || before + cost <= self.capacity;
+        if !fits {
+            self.dequeue(cost);
+        }
+        fits
+    }
+
+    /// A message that costs `cost` bytes has been handed to the transport.
+    pub fn dequeue(&self, cost: usize) {
+        // Saturating: the packet that tells the client it is connected was queued by the library.
+        let sub = |queued: usize| Some(queued.saturating_sub(cost));
+        // `fetch_update` with a closure that always answers cannot fail.
+        let _ = self.queued.fetch_update(Relaxed, Relaxed, sub);
+    }
+
+    /// Bytes that are queued.
+    pub(super) fn queued(&self) -> usize {
+        self.queued.load(Relaxed)
+    }
+
+    /// Closes the session from our side: a WebSocket says 1001 and ends, a polling client's poll
+    /// is answered with 400. What is still queued is lost; a client that reads comes back.
+    pub fn close(&self) {
+        self.closing.store(true, SeqCst);
+        self.reader.wake();
+        self.cut_poll();
+    }
+
+    /// Whether [`close`](Self::close) has been called.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(SeqCst)
+    }
+
+    /// The mark of the end is in the session's queue.
+    pub fn set_ending(&self) {
+        self.ending.store(true, SeqCst);
+    }
+
+    /// Whether the session ends by itself once its queue is empty.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(SeqCst)
+    }
+
+    /// Whether a packet is the library's first ping, which is to be answered for the client.
+    ///
+    /// The library sends it as soon as a session begins and not after the ping interval that it
+    /// has just announced: a needless exchange with each of many clients that come at once.
+    pub fn is_first_ping<B: AsRef<[u8]>>(&self, packet: &Packet<B>) -> bool {
+        packet.is_ping() && !self.pinged.swap(true, SeqCst)
+    }
+
+    /// What the session holds between polls.
+    pub fn poll_state(&self) -> MutexGuard<'_, PollState> {
+        self.poll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a poll that is waiting answered at once.
+    pub fn cut_poll(&self) {
+        self.poll_cut.notify_waiters();
+    }
+
+    /// Waits until a poll is to be answered at once.
+    pub fn poll_cut(&self) -> Notified<'_> {
+        self.poll_cut.notified()
+    }
+
+    /// Whether the client polls no more, though its last poll was answered a while ago. One that
+    /// is there polls again at once.
+    pub(super) fn is_silent(&self) -> bool {
+        let answered = self.poll_state().answered.unwrap_or(self.opened);
+        self.transport() == Transport::Polling
+            && answered.elapsed() > SILENCE
+            && self.poll_turn.try_lock().is_ok()
+    }
+
+    /// Held by the one poll that waits for the library.
+    pub fn poll_turn(&self) -> &tokio::sync::Mutex<()> {
+        &self.poll_turn
+    }
+
+    /// The session is over; at the latest so when the link is dropped.
+    ///
+    /// The library holds on to a session that never entered the namespace until the time for that
+    /// is up, however long the session has been over.
+    pub fn end(&self) {
+        if self.ended.swap(true, SeqCst) {
+            return;
+        }
+        self.links.metrics().closed(self.transport(), self.generation, self.opened.elapsed());
+        self.links.forget(self.key, self.id.get().map(|id| &**id));
+    }
+
+    /// Makes the link known under the session's id, so that later requests find it.
+    pub fn name(self: &Arc<Self>, id: &str) {
+        if self.id.set(id.into()).is_ok() {
+            self.links.name(id, self);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

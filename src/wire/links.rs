@@ -1,0 +1,112 @@
+//! All links of the node: found by their sessions' ids, counted, waited for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::Weak;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::protocol::Generation;
+use crate::protocol::Transport;
+use crate::telemetry::metrics::Connections;
+use crate::wire::link::Link;
+use crate::wire::link::SILENCE;
+
+/// All links of the node.
+#[derive(Debug)]
+pub struct Links {
+    table: Mutex<Table>,
+    open: watch::Sender<usize>,
+    capacity: usize,
+    metrics: Connections,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_key: HashMap<u64, Weak<Link>>,
+    by_id: HashMap<Box<str>, Weak<Link>>,
+    next_key: u64,
+}
+
+impl Links {
+    /// No links yet; each may have `capacity` bytes queued.
+    #[must_use]
+    pub fn new(capacity: usize, metrics: Connections) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), open: watch::Sender::new(0), capacity, metrics })
+    }
+
+    /// A link for a new session.
+    #[must_use]
+    pub fn open(self: &Arc<Self>, generation: Generation, transport: Transport) -> Arc<Link> {
+        let mut table = self.table();
+        let key = table.next_key;
+        table.next_key += 1;
+        let link = Arc::new(Link::new(self.clone(), key, generation, transport, self.capacity));
+        table.by_key.insert(key, Arc::downgrade(&link));
+        self.open.send_replace(table.by_key.len());
+        self.metrics.opened(transport, generation);
+        link
+    }
+
+    /// The link of the session with this id, if it began with polling and is still there.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<Arc<Link>> {
+        self.table().by_id.get(id)?.upgrade()
+    }
+
+    /// All links there are now.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Link>> {
+        self.table().by_key.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Bytes queued for all sessions together.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.all().iter().map(|link| link.queued()).sum()
+    }
+
+    /// Waits until there is no link left; `told` hears of each that goes how many there are yet.
+    ///
+    /// Clients that have stopped polling will never hear that their session is over, and are not
+    /// waited for.
+    pub async fn none_left(&self, told: impl Fn(usize)) {
+        let mut open = self.open.subscribe();
+        let none = |open: &usize| {
+            told(*open);
+            *open == 0
+        };
+        // The sender lives in `self`, so waiting ends only with the condition, or the patience.
+        while timeout(SILENCE / 4, open.wait_for(none)).await.is_err() {
+            self.all().iter().filter(|link| link.is_silent()).for_each(|link| link.end());
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &Connections {
+        &self.metrics
+    }
+
+    /// Makes a link known under its session's id.
+    pub(super) fn name(&self, id: &str, link: &Arc<Link>) {
+        self.table().by_id.insert(id.into(), Arc::downgrade(link));
+    }
+
+    /// Takes a link off the list, and off the ids if it has one.
+    pub(super) fn forget(&self, key: u64, id: Option<&str>) {
+        let mut table = self.table();
+        table.by_key.remove(&key);
+        if let Some(id) = id {
+            table.by_id.remove(id);
+        }
+        // Under the lock, so that the counts arrive in order.
+        self.open.send_replace(table.by_key.len());
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

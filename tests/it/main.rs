@@ -1,0 +1,23 @@
+//! The integration tests: they drive the real daemon through its sockets.
+
+#![expect(unreachable_pub, reason = "there is nothing above the crate of a test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test panics when it fails, and so may what it is made of"
+)]
+
+mod config;
+mod daemon;
+mod engine_io;
+mod events;
+mod fidelity;
+mod house;
+mod http;
+mod msgpack;
+mod order;
+mod shutdown;
+mod socket_io;
+mod support;
+mod upgrade;

@@ -1,0 +1,183 @@
+//! A real daemon, started on free ports and ended with the test.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::process::Child;
+use std::process::Command;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::DEADLINE;
+
+/// A daemon that serves.
+pub struct Daemon {
+    child: Child,
+    /// Where clients reach it.
+    pub address: SocketAddr,
+    /// Where operators reach it.
+    pub admin: SocketAddr,
+    stderr: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    notifications: UnixDatagram,
+    _folder: TempDir,
+}
+
+impl Daemon {
+    /// Starts a daemon on a free port with these further arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::start_on(0, arguments)
+    }
+
+    /// Starts a daemon on `port` with these further arguments.
+    pub fn start_on(port: u16, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("notify");
+        let notifications = UnixDatagram::bind(&socket).unwrap();
+        notifications.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut child = command()
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(arguments)
+            .env("NOTIFY_SOCKET", &socket)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let reader = drain(child.stderr.take().unwrap(), stderr.clone());
+        let Some(ready) = notification(&notifications) else {
+            let _ = child.kill();
+            panic!("the daemon did not say that it is ready: {}", stderr.lock().unwrap());
+        };
+        assert!(ready.lines().any(|line| line == "READY=1"), "{ready}");
+        let address = |name: &str| {
+            let line = ready.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.parse().unwrap()
+        };
+        Self {
+            address: address("X_LISTEN="),
+            admin: address("X_ADMIN_LISTEN="),
+            child,
+            stderr,
+            reader: Some(reader),
+            notifications,
+            _folder: folder,
+        }
+    }
+
+    /// The next message to the service manager.
+    pub fn notification(&self) -> Option<String> {
+        notification(&self.notifications)
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Waits until the daemon has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child, DEADLINE).unwrap_or_else(|| panic!("still running: {}", self.log()))
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// The value of a metric, `name{labels}` as in the exposition; 0 if it is not there.
+    pub fn metric(&self, name: &str) -> f64 {
+        let response = super::http::get(self.admin, "/metrics");
+        assert_eq!(response.status, 200);
+        let text = response.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a metric has this value.
+    pub fn await_metric(&self, name: &str, value: f64) {
+        let began = Instant::now();
+        loop {
+            let is = self.metric(name);
+            if (is - value).abs() < 1e-9 {
+                return;
+            }
+            assert!(began.elapsed() < DEADLINE, "{name} is {is}, not {value}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let process = Pid::from_raw(self.child.id().cast_signed());
+        let terminate = || kill(process, Signal::SIGTERM);
+        if matches!(self.child.try_wait(), Ok(None)) && terminate().is_ok() {
+            // The drain would wait for clients that no longer poll: a second signal cuts it short.
+            while notification(&self.notifications).is_some_and(|state| !state.contains("STOPPING=1")) {}
+            let _ = terminate();
+        }
+        let ended = wait(&mut self.child, DEADLINE);
+        if ended.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
+    }
+}
+
+/// The program, with nothing of the environment that would configure it.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_socketio-humble-broker"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HUMBLE_BROKER_") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+    command
+}
+
+fn drain(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = from.read(&mut bytes) {
+            into.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    })
+}
+
+fn notification(socket: &UnixDatagram) -> Option<String> {
+    let mut bytes = [0; 4096];
+    let length = socket.recv(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        if began.elapsed() > patience {
+            return None;
+        }
+        // There is no waiting with a deadline in the standard library; this one is for an event.
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
