@@ -1,0 +1,55 @@
+"""The daemon ends; clients of every kind come back by themselves."""
+
+import signal
+
+import pytest
+
+from clients import all_acknowledged, heard
+from daemon import Daemon, free_port
+
+# After these, a client stays away: what it takes for the server's decision.
+FINAL_REASONS = ["io server disconnect", "server disconnect"]
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_after_a_restart_every_client_comes_back_by_itself(connect_all, with_signal):
+    port = free_port()
+    with Daemon(port=port) as first:
+        clients = connect_all(first.url)
+        everyone = list(clients.values())
+        all_acknowledged([client.call("subscribe", "room") for client in everyone])
+        assert first.stop(with_signal) == 0
+    for client in everyone:
+        reason = client.wait_for("disconnect")
+        assert not any(final in reason for final in FINAL_REASONS), f"{client}: {reason}"
+
+    with Daemon(port=port):
+        for client in everyone:
+            client.wait_for("connect")
+        all_acknowledged([client.call("subscribe", "room") for client in everyone])
+        for client in everyone:
+            assert client.ask("publish", "room", client.id) == []
+        for client, received in heard(everyone).items():
+            assert received == [("data", ["room", other.id]) for other in everyone], client
+        for client in everyone:
+            client.disconnect()
+
+
+def test_what_was_acknowledged_before_the_end_is_delivered(connect_all):
+    port = free_port()
+    with Daemon(port=port) as first:
+        clients = connect_all(first.url)
+        everyone = list(clients.values())
+        all_acknowledged([client.call("subscribe", "room") for client in everyone])
+        publisher = clients["js4-websocket"]
+        all_acknowledged([publisher.call("publish", "room", number) for number in range(101)])
+        assert first.stop() == 0
+    for client in everyone:
+        received = client.log.take_messages_until("data", lambda args: args == ["room", 100])
+        assert received == [("data", ["room", number]) for number in range(100)], client
+
+    # They are back before they leave: otherwise they would try for as long as the tests run.
+    with Daemon(port=port):
+        for client in everyone:
+            client.wait_for("connect")
+            client.disconnect()
