@@ -38,6 +38,7 @@ const GOING_AWAY: u16 = 1001;
 const TOO_BIG: u16 = 1009;
 /// The Engine.IO packet `pong` as a client sends it, masked with zeros.
 const PONG: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b'3'];
+
 /// The stream of one session's WebSocket.
 ///
 /// It relies on one habit of the library's WebSocket implementation: each write begins with a

@@ -1,12 +1,13 @@
 """The clients, as the tests see them: each lives in a driver process, one for every kind."""
 
-import base64
 import itertools
 import json
 import subprocess
 import threading
 import time
 from pathlib import Path
+
+from drivers.tagged import unwrap, wrap
 
 HERE = Path(__file__).parent
 
@@ -208,27 +209,6 @@ def all_acknowledged(calls):
     """Waits for all, which must all have succeeded; a success has no arguments."""
     answers = [call() for call in calls]
     assert answers == [[] for _ in answers]
-
-
-def wrap(value):
-    """Bytes travel to and from a driver as `{"$bytes": base64}`."""
-    if isinstance(value, bytes):
-        return {"$bytes": base64.b64encode(value).decode()}
-    return walk(value, wrap)
-
-
-def unwrap(value):
-    if isinstance(value, dict) and isinstance(value.get("$bytes"), str):
-        return base64.b64decode(value["$bytes"])
-    return walk(value, unwrap)
-
-
-def walk(value, visit):
-    if isinstance(value, (list, tuple)):
-        return [visit(inner) for inner in value]
-    if isinstance(value, dict):
-        return {key: visit(inner) for key, inner in value.items()}
-    return value
 
 
 def shortened(value, length=600):

@@ -15,6 +15,7 @@ mod events;
 mod fidelity;
 mod house;
 mod http;
+mod library;
 mod msgpack;
 mod order;
 mod shutdown;

@@ -5,7 +5,6 @@ as JSON lines to stdout; README.md lists both.
 """
 
 import asyncio
-import base64
 import importlib.metadata
 import inspect
 import json
@@ -16,6 +15,7 @@ import threading
 
 import engineio
 import socketio
+from tagged import unwrap, wrap
 
 ASYNC = sys.argv[1] == "async"
 VERSION = int(importlib.metadata.version("python-socketio").partition(".")[0])
@@ -110,27 +110,6 @@ def report(client, event, *args):
     line = json.dumps({"client": client, "event": event, "args": wrap(list(args))})
     with stdout:
         print(line, flush=True)
-
-
-# Bytes travel as {"$bytes": base64}.
-def wrap(value):
-    if isinstance(value, (bytes, bytearray)):
-        return {"$bytes": base64.b64encode(value).decode()}
-    return walk(value, wrap)
-
-
-def unwrap(value):
-    if isinstance(value, dict) and isinstance(value.get("$bytes"), str):
-        return base64.b64decode(value["$bytes"])
-    return walk(value, unwrap)
-
-
-def walk(value, visit):
-    if isinstance(value, (list, tuple)):
-        return [visit(inner) for inner in value]
-    if isinstance(value, dict):
-        return {key: visit(inner) for key, inner in value.items()}
-    return value
 
 
 async def reported(call, command):
