@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly NAMES=(machine tools format clippy typos shellcheck build tests configurations interop readme)
+readonly NAMES=(machine tools format clippy typos shellcheck toml build tests configurations interop readme)
 readonly TYPOS=1.52.0 SHELLCHECK=0.11.0.1
 # Here, wherever else cargo may be told to build.
 export CARGO_TARGET_DIR=$PWD/target
@@ -65,6 +65,24 @@ step_shellcheck() {
         scripts+=(tests/interop/run.sh)
     fi
     "$TOOLS/bin/shellcheck" --color=never "${scripts[@]}"
+}
+
+# cargo-deny takes minutes to build, so its configuration is not applied here, only read.
+step_toml() {
+    local files
+    mapfile -t files < <(find . -maxdepth 1 -name '*.toml' | sort)
+    python3 - "${files[@]}" <<'PYTHON'
+import sys
+import tomllib
+
+for name in sys.argv[1:]:
+    with open(name, "rb") as file:
+        try:
+            tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            sys.exit(f"{name}: {error}")
+    print(f"{name}: valid")
+PYTHON
 }
 
 step_build() {
