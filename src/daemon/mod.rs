@@ -136,7 +136,7 @@ impl Daemon {
 
     async fn serve(mut self) -> Result<(), Failure> {
         let ended = tokio::select! {
-            signal = self.signals.next() => {
+            signal = self.signals.end() => {
                 info!("{signal}: shutting down");
                 Ok(())
             }
@@ -163,7 +163,7 @@ impl Daemon {
             ended = timeout_at(deadline, emptied) => if ended.is_err() {
                 warn!(sessions = self.links.all().len(), "the drain has run out of time: cutting off what is left");
             },
-            signal = self.signals.next() => {
+            signal = self.signals.end() => {
                 warn!(sessions = self.links.all().len(), "{signal} again: cutting off what is left");
             }
         }

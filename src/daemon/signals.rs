@@ -3,8 +3,10 @@
 use std::fmt;
 
 use futures_util::StreamExt;
+use signal_hook::consts::SIGHUP;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
+use tracing::warn;
 
 use crate::failure::Failure;
 
@@ -15,6 +17,8 @@ pub(super) enum Signal {
     Terminate,
     /// End: SIGINT, as a terminal says it.
     Interrupt,
+    /// Read the configuration again: SIGHUP.
+    Reload,
 }
 
 impl fmt::Display for Signal {
@@ -22,6 +26,7 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Self::Terminate => "SIGTERM",
             Self::Interrupt => "SIGINT",
+            Self::Reload => "SIGHUP",
         })
     }
 }
@@ -32,15 +37,28 @@ pub(super) struct Signals(signal_hook_tokio::Signals);
 impl Signals {
     /// From now on signals are heard, and no longer end the process.
     pub(super) fn register() -> Result<Self, Failure> {
-        signal_hook_tokio::Signals::new([SIGTERM, SIGINT])
+        signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP])
             .map(Self)
             .map_err(|error| Failure::Internal(format!("cannot listen for signals: {error}")))
     }
 
+    /// Waits for the next signal that ends the daemon.
+    ///
+    /// There is no reload yet; whoever asks for one is told so rather than losing the daemon.
+    pub(super) async fn end(&mut self) -> Signal {
+        loop {
+            match self.next().await {
+                Signal::Reload => warn!("SIGHUP: the configuration is read again only at a restart"),
+                signal => return signal,
+            }
+        }
+    }
+
     /// Waits for the next signal.
-    pub(super) async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> Signal {
         match self.0.next().await {
             Some(SIGINT) => Signal::Interrupt,
+            Some(SIGHUP) => Signal::Reload,
             _ => Signal::Terminate,
         }
     }

@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Channel<S
         let Some(stream) = &mut this.stream else {
             return Poll::Ready(Ok(()));
         };
-        if this.pong_due && this.incoming.is_between_frames() && buf.remaining() >= PONG.len() {
+        if this.pong_due && this.incoming.is_between_messages() && buf.remaining() >= PONG.len() {
             this.pong_due = false;
             buf.put_slice(&PONG);
             return Poll::Ready(Ok(()));

@@ -132,6 +132,8 @@ pub struct SizeLimit {
     remaining: u64,
     /// Bytes of the current message so far, all its frames together.
     message: u64,
+    /// Whether the current message has frames still to come.
+    unfinished: bool,
     /// A header that is not there as a whole yet: at most 14 bytes.
     partial: Vec<u8>,
 }
@@ -140,13 +142,13 @@ impl SizeLimit {
     /// A limit of `limit` payload bytes for each message.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit as u64, remaining: 0, message: 0, partial: Vec::new() }
+        Self { limit: limit as u64, remaining: 0, message: 0, unfinished: false, partial: Vec::new() }
     }
 
-    /// Whether the stream is between two frames.
+    /// Whether the stream is between two messages, where a frame of another message may stand.
     #[must_use]
-    pub fn is_between_frames(&self) -> bool {
-        self.remaining == 0 && self.partial.is_empty()
+    pub fn is_between_messages(&self) -> bool {
+        self.remaining == 0 && self.partial.is_empty() && !self.unfinished
     }
 
     /// Follows the next bytes of the stream.
@@ -173,6 +175,7 @@ impl SizeLimit {
                 if self.message > self.limit {
                     return Err(all - bytes.len());
                 }
+                self.unfinished = !header.last;
                 if header.last {
                     self.message = 0;
                 }
@@ -205,6 +208,31 @@ mod tests {
                 assert_eq!((read, rest), (payload.as_slice(), [].as_slice()));
                 assert!(split(&out[..out.len() - 1]).is_none(), "a part of a frame is no frame");
             }
+        }
+    }
+
+    #[test]
+    fn a_message_goes_on_until_its_last_frame() {
+        let mut follower = SizeLimit::new(100);
+        let frame = |opcode, last: bool, payload: &[u8]| {
+            let mut out = BytesMut::new();
+            put_masked(&mut out, opcode, payload);
+            out[0] = if last { FINAL | opcode } else { opcode };
+            out
+        };
+        for (bytes, between) in [
+            (frame(TEXT, false, b""), false),
+            (frame(PING, true, b"x"), false),
+            (frame(0, false, b"4"), false),
+            (frame(0, true, b"0"), true),
+            (frame(TEXT, true, b"2"), true),
+        ] {
+            for byte in &bytes[..bytes.len() - 1] {
+                assert_eq!(follower.follow(&[*byte]), Ok(()));
+                assert!(!follower.is_between_messages());
+            }
+            assert_eq!(follower.follow(&bytes[bytes.len() - 1..]), Ok(()));
+            assert_eq!(follower.is_between_messages(), between);
         }
     }
 

@@ -47,3 +47,11 @@ fn ipv6_and_names_are_listened_on() {
         assert_eq!(crate::support::http::get(daemon.address, "/healthz").status, 200);
     }
 }
+
+#[test]
+fn a_hangup_does_not_end_it() {
+    let mut daemon = Daemon::start(&[]);
+    daemon.signal(Signal::SIGHUP);
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait().success());
+}
