@@ -152,6 +152,16 @@ fn a_polling_client_that_is_gone_without_a_word_is_not_waited_for() {
 }
 
 #[test]
+fn clients_that_left_before_they_connected_are_not_waited_for() {
+    let mut daemon = Daemon::start(&["--set", "drain.timeout=10m", "--set", "socketio.connect_timeout=10m"]);
+    drop(Client::open(daemon.address, Way::WebSocket4));
+    Client::open(daemon.address, Way::Polling4).send("1");
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait().success());
+    assert!(!daemon.log().contains("cutting off"), "{}", daemon.log());
+}
+
+#[test]
 fn a_second_signal_cuts_the_drain_short() {
     let mut daemon = Daemon::start(&["--set", "drain.timeout=10m"]);
     let _silent = Client::connect(daemon.address, Way::Polling4);
