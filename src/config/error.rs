@@ -78,13 +78,15 @@ impl From<Error> for Failure {
 }
 
 /// What serde says about Rust, and what it means to someone who writes TOML.
-const WORDS: [(&str, &str); 8] = [
+const WORDS: [(&str, &str); 10] = [
     ("unknown field `", "unknown key `"),
     ("unknown variant `", "unknown value `"),
     ("invalid type: map,", "invalid type: table,"),
     (", expected a sequence", ", expected an array"),
     (", expected a nonzero usize", ", expected a whole number from 1"),
     (", expected usize", ", expected a whole number from 0"),
+    (", expected u32", ", expected a whole number from 0 to 4294967295"),
+    (", expected u64", ", expected a whole number from 0"),
     (", expected u16", ", expected a whole number from 0 to 65535"),
     (", expected i64", ", expected a whole number"),
 ];

@@ -21,8 +21,10 @@ use toml::de::Deserializer;
 pub use admin::Admin;
 pub use drain::Drain;
 pub use error::Error;
+pub use limits::HeaderSize;
 pub use limits::Limits;
 pub use limits::Nesting;
+pub use limits::SlowConsumer;
 pub use log::Filter;
 pub use log::Format;
 pub use log::Log;
@@ -36,6 +38,7 @@ pub use sources::DEFAULT_FILE;
 pub use sources::Override;
 pub use sources::Sources;
 pub use units::ByteSize;
+pub use units::Capacity;
 pub use units::Delay;
 pub use units::Period;
 
@@ -52,7 +55,7 @@ pub struct Config {
     pub admin: Admin,
     /// How clients are spoken to.
     pub socketio: SocketIo,
-    /// Ceilings on a single connection.
+    /// What one client may cost the others, and the node.
     pub limits: Limits,
     /// How the broker stops.
     pub drain: Drain,
@@ -129,7 +132,7 @@ mod tests {
                 keys += 1;
             }
         }
-        assert!(keys >= 24, "{keys}");
+        assert!(keys >= 34, "{keys}");
     }
 
     #[test]

@@ -50,17 +50,9 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let size = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()));
-        let (false, Some((_, size))) = (number.is_empty(), size) else {
-            return Err(format!("`{text}` is not a size; write a whole number and a unit, like `64 KiB`"));
-        };
-        // A number of nothing but digits cannot be read only when there are too many of them.
-        match number.parse::<usize>().ok().and_then(|number| number.checked_mul(*size)) {
-            Some(0) => Err(format!("`{text}` is no size; write at least `1 B`")),
-            Some(bytes) if bytes <= LARGEST => Ok(Self(bytes)),
-            _ => Err(format!("`{text}` is larger than any memory; write less than `{}`", Self(LARGEST))),
+        match bytes(text)? {
+            0 => Err(format!("`{text}` is no size; write at least `1 B`")),
+            bytes => Ok(Self(bytes)),
         }
     }
 }
@@ -82,6 +74,68 @@ impl<'de> Deserialize<'de> for ByteSize {
 impl From<ByteSize> for String {
     fn from(size: ByteSize) -> Self {
         size.to_string()
+    }
+}
+
+/// A number of bytes that may be none: a [`ByteSize`], or `"0 B"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
+pub struct Capacity(Option<ByteSize>);
+
+impl Capacity {
+    /// No bytes at all.
+    pub const NONE: Self = Self(None);
+
+    /// How many bytes it is.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        self.0.map_or(0, ByteSize::bytes)
+    }
+}
+
+impl FromStr for Capacity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match bytes(text)? {
+            0 => Ok(Self::NONE),
+            bytes => Ok(Self(Some(ByteSize(bytes)))),
+        }
+    }
+}
+
+impl fmt::Display for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(size) => size.fmt(f),
+            None => f.write_str("0 B"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Capacity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::read(deserializer, str::parse)
+    }
+}
+
+impl From<Capacity> for String {
+    fn from(capacity: Capacity) -> Self {
+        capacity.to_string()
+    }
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let size = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()));
+    let (false, Some((_, size))) = (number.is_empty(), size) else {
+        return Err(format!("`{text}` is not a size; write a whole number and a unit, like `64 KiB`"));
+    };
+    // A number of nothing but digits cannot be read only when there are too many of them.
+    match number.parse::<usize>().ok().and_then(|number| number.checked_mul(*size)) {
+        Some(bytes) if bytes <= LARGEST => Ok(bytes),
+        _ => Err(format!("`{text}` is larger than any memory; write less than `{}`", ByteSize(LARGEST))),
     }
 }
 
@@ -234,6 +288,15 @@ mod tests {
                 "{refusal}"
             );
         }
+    }
+
+    #[test]
+    fn only_a_capacity_may_be_zero() {
+        assert_eq!("0 B".parse(), Ok(Capacity::NONE));
+        assert_eq!(Capacity::NONE.to_string(), "0 B");
+        assert_eq!("64 KiB".parse().map(Capacity::bytes), Ok(65_536));
+        assert_eq!("64 KiB".parse::<Capacity>().map(|capacity| capacity.to_string()), Ok("64 KiB".to_owned()));
+        assert!("0".parse::<Capacity>().is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod engine_io;
 pub mod health;
+mod peer;
 mod polling;
 pub mod public;
 mod websocket;
@@ -11,18 +12,21 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use tower_service::Service;
 use tracing::warn;
 
 use crate::failure::Failure;
+use crate::http::peer::Peer;
 use crate::telemetry::metrics::Traffic;
 use crate::wire::guard::Guarded;
 
@@ -72,8 +76,9 @@ pub async fn serve(listener: TcpListener, routes: Router, terms: Terms, mut stop
             () = stopped(&mut stop) => return,
         };
         match accepted {
-            Ok((stream, _)) => {
-                tokio::spawn(connection(stream, routes.clone(), terms.clone(), stop.clone()));
+            Ok((stream, address)) => {
+                let peer = Peer { address: Some(address.ip().to_canonical()) };
+                tokio::spawn(connection(stream, peer, routes.clone(), terms.clone(), stop.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -92,15 +97,25 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    routes: Router,
+    terms: Terms,
+    mut stop: watch::Receiver<bool>,
+) {
     // Without it small messages wait for the acknowledgement of earlier ones; if it cannot be
     // set, the connection is gone already, and reading from it says so.
     let _ = stream.set_nodelay(true);
     let stream: Connection = Guarded::new(stream, terms.traffic);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        routes.clone().call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(terms.header_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
     // How a connection ends is the client's affair.
