@@ -295,7 +295,10 @@ mod tests {
         assert_eq!("0 B".parse(), Ok(Capacity::NONE));
         assert_eq!(Capacity::NONE.to_string(), "0 B");
         assert_eq!("64 KiB".parse().map(Capacity::bytes), Ok(65_536));
-        assert_eq!("64 KiB".parse::<Capacity>().map(|capacity| capacity.to_string()), Ok("64 KiB".to_owned()));
+        assert_eq!(
+            "64 KiB".parse::<Capacity>().map(|capacity| capacity.to_string()),
+            Ok("64 KiB".to_owned())
+        );
         assert!("0".parse::<Capacity>().is_err());
     }
 

@@ -8,3 +8,4 @@ mod linger;
 pub mod link;
 pub mod links;
 pub mod payload;
+pub mod quota;
