@@ -14,6 +14,7 @@ use crate::broker::dispatch::Dispatch;
 use crate::broker::dispatch::Farewell;
 use crate::broker::session::Session;
 use crate::broker::sockets::Adapter;
+use crate::telemetry::disconnection::Disconnection;
 use crate::wire::link::Link;
 
 /// What the library asks whether a client may come in.
@@ -31,7 +32,7 @@ impl Entrance {
         let link = socket.req_parts().extensions.get::<Arc<Link>>().cloned().ok_or_else(not_admitted)?;
         let session = Arc::new(Session::new(socket.id, link));
         if !broker.0.members.enter(&session) {
-            session.link().close();
+            session.link().close(Disconnection::Drain);
             return Err(not_admitted());
         }
         socket.on_disconnect(Farewell::new(broker.clone(), session.clone()));

@@ -1,4 +1,5 @@
-//! Delivery: one message into the send queues of its recipients, encoded once.
+//! Delivery: one message into the send queues of its recipients, encoded once; and what becomes of
+//! those for whom it does not fit.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,8 +8,10 @@ use crate::broker::Broker;
 use crate::broker::members::Sessions;
 use crate::broker::session::Session;
 use crate::broker::sockets::Message;
+use crate::config::SlowConsumer;
 use crate::protocol::EventName;
 use crate::protocol::Room;
+use crate::telemetry::disconnection::Disconnection;
 
 impl Broker {
     /// Queues `message` for everyone in `room`.
@@ -17,32 +20,42 @@ impl Broker {
     /// mean that anyone has read it.
     pub(super) fn publish(&self, room: &Room, message: Message) {
         let began = Instant::now();
-        let bytes = message.bytes();
+        let (bytes, cost) = (message.bytes(), message.cost());
         let outcome = self.0.members.in_room(room, |members| {
             let outcome = Outcome::enqueue(members, &message, |_| true);
-            self.0.sockets.to_room(room, message);
+            self.0.sockets.to_room(room, &outcome.slow, message);
             outcome
         });
-        self.settle(EventName::Publish, bytes, outcome.unwrap_or_default(), began);
+        self.settle(EventName::Publish, (bytes, cost), outcome.unwrap_or_default(), began);
     }
 
     /// Queues `message` for everyone who is connected except `sender`.
     pub(super) fn broadcast(&self, sender: &Session, message: Message) {
         let began = Instant::now();
-        let bytes = message.bytes();
+        let (bytes, cost) = (message.bytes(), message.cost());
         let outcome = self.0.members.everyone(|everyone| {
             let outcome = Outcome::enqueue(everyone, &message, |session| session.id() != sender.id());
-            self.0.sockets.to_all_but(sender.id(), message);
+            self.0.sockets.to_all_but(sender.id(), &outcome.slow, message);
             outcome
         });
-        self.settle(EventName::Broadcast, bytes, outcome, began);
+        self.settle(EventName::Broadcast, (bytes, cost), outcome, began);
     }
 
-    /// Counts what was delivered and disconnects those who were too slow.
-    fn settle(&self, name: EventName, bytes: usize, outcome: Outcome, began: Instant) {
+    /// Counts what was delivered, and sees to those who were too slow.
+    fn settle(&self, name: EventName, (bytes, cost): (usize, usize), outcome: Outcome, began: Instant) {
         self.0.metrics.delivered(name, bytes, outcome.recipients, began.elapsed());
+        self.0.links.enqueued(cost.saturating_mul(outcome.recipients as usize));
         for session in outcome.slow {
-            self.drop_slow(&session);
+            self.leave_out(&session);
+        }
+    }
+
+    /// A client does not get a message, as it reads more slowly than messages come.
+    pub(super) fn leave_out(&self, session: &Session) {
+        self.0.metrics.dropped_slow.increment(1);
+        if self.0.slow_consumer == SlowConsumer::Disconnect {
+            self.0.members.depart(session, || self.0.sockets.leave_all(session.id()));
+            session.link().close(Disconnection::SlowConsumer);
         }
     }
 }

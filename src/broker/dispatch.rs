@@ -23,6 +23,7 @@ use crate::broker::sockets::Message;
 use crate::broker::subscribe;
 use crate::protocol::Attachments;
 use crate::protocol::Event;
+use crate::protocol::EventName;
 use crate::protocol::Refusal;
 use crate::telemetry::disconnection::Disconnection;
 
@@ -54,18 +55,30 @@ impl Dispatch {
         let none = VecDeque::new();
         let attachments = attachments.unwrap_or(&none);
         let sizes: Attachments = attachments.iter().map(Bytes::len).collect();
-        let (name, event) = broker.0.encoding.parse(body, sizes, &live.bounds);
+        let bytes = body.len() + sizes.bytes;
         let turn = Turn { broker, session: &self.session, live: &live };
-        let outcome = match self.session.ended() {
-            None => event.and_then(|event| turn.act(event, attachments)),
-            Some(_) => Err(Refusal::ShuttingDown),
+        let (name, outcome) = match turn.may_act(bytes) {
+            Ok(()) => {
+                let (name, event) = broker.0.encoding.parse(body, sizes, &live.bounds);
+                (name, event.and_then(|event| turn.act(event, attachments)))
+            }
+            // Refused unread: what it is called would cost as much as what it says.
+            Err(refusal) => (EventName::Other, Err(refusal)),
         };
-        broker.0.metrics.handled(name, body.len() + sizes.bytes, outcome);
+        broker.0.metrics.handled(name, bytes, outcome);
         outcome
     }
 }
 
 impl Turn<'_> {
+    /// Whether the client may emit anything now, an event of `bytes` bytes.
+    fn may_act(&self, bytes: usize) -> Result<(), Refusal> {
+        match self.session.link().cause() {
+            None => self.session.spend(bytes, &self.live.allowance),
+            Some(_) => Err(Refusal::ShuttingDown),
+        }
+    }
+
     fn act(&self, event: Event<'_>, attachments: &VecDeque<Bytes>) -> Result<(), Refusal> {
         let encoding = self.broker.0.encoding;
         match event {
@@ -122,7 +135,7 @@ impl DisconnectHandler<Adapter, ()> for Farewell {
         // its next packet must find that it has left.
         self.broker.0.members.depart(&self.session, || ());
         defer(socket);
-        let reason = self.session.ended().unwrap_or(match reason {
+        let reason = self.session.link().cause().unwrap_or(match reason {
             DisconnectReason::ClientNSDisconnect => Disconnection::Client,
             DisconnectReason::HeartbeatTimeout => Disconnection::PingTimeout,
             DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError => {

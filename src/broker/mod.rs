@@ -1,6 +1,7 @@
 //! The broker: who is connected, who is in which room, and what becomes of an event.
 
 mod admit;
+mod allowance;
 mod deliver;
 mod dispatch;
 pub mod engine;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::config::Limits;
+use crate::config::SlowConsumer;
 use crate::config::SocketIo;
 use crate::protocol::Bounds;
 use crate::protocol::Encoding;
@@ -22,6 +24,7 @@ use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::metrics;
 use crate::wire::links::Links;
 
+use allowance::Allowance;
 use engine::Engine;
 use members::Members;
 use session::Session;
@@ -41,6 +44,7 @@ struct Inner {
     members: Members,
     sockets: Sockets,
     links: Arc<Links>,
+    slow_consumer: SlowConsumer,
     metrics: metrics::Broker,
 }
 
@@ -49,6 +53,7 @@ struct Inner {
 pub struct Live {
     bounds: Bounds,
     rooms_per_client: usize,
+    allowance: Allowance,
 }
 
 impl Live {
@@ -63,6 +68,7 @@ impl Live {
                 max_payload: limits.max_payload.bytes(),
             },
             rooms_per_client: limits.rooms_per_client.get(),
+            allowance: Allowance::new(limits),
         }
     }
 }
@@ -83,6 +89,7 @@ impl Broker {
             members: Members::new(metrics.clone()),
             sockets: sockets.clone(),
             links,
+            slow_consumer: limits.slow_consumer,
             metrics,
         }));
         let engine = Engine::new(socketio, limits, sockets, &broker);
@@ -94,7 +101,7 @@ impl Broker {
     pub async fn end_all(&self) {
         let sessions = self.0.members.close();
         for session in &sessions {
-            session.end(Disconnection::Drain);
+            session.link().condemn(Disconnection::Drain);
         }
         tokio::time::sleep(FAREWELL).await;
         for session in &sessions {
@@ -103,7 +110,7 @@ impl Broker {
         // Those who never became members: handshakes without a CONNECT, namespaces left.
         for link in self.0.links.all() {
             if !link.is_ending() {
-                link.close();
+                link.close(Disconnection::Drain);
             }
         }
     }
@@ -115,13 +122,5 @@ impl Broker {
             session.link().set_ending();
             self.0.sockets.end(self.0.encoding, session.id());
         });
-    }
-
-    /// Disconnects a client that reads more slowly than messages come.
-    fn drop_slow(&self, session: &Session) {
-        session.end(Disconnection::SlowConsumer);
-        self.0.metrics.dropped_slow.increment(1);
-        self.0.members.depart(session, || self.0.sockets.leave_all(session.id()));
-        session.link().close();
     }
 }

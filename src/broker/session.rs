@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::OnceLock;
 use std::sync::PoisonError;
 
+use crate::broker::allowance::Allowance;
+use crate::broker::allowance::Spending;
 use crate::broker::sockets::SocketId;
+use crate::protocol::Refusal;
 use crate::protocol::Room;
-use crate::telemetry::disconnection::Disconnection;
 use crate::wire::link::Link;
 
 /// One client in the namespace.
@@ -19,13 +20,12 @@ pub(super) struct Session {
     link: Arc<Link>,
     /// The rooms it is in; changed only by `Members`, under its lock.
     rooms: Mutex<HashSet<Room>>,
-    /// Why we end it, once we do.
-    ended: OnceLock<Disconnection>,
+    spending: Spending,
 }
 
 impl Session {
     pub(super) fn new(id: SocketId, link: Arc<Link>) -> Self {
-        Self { id, link, rooms: Mutex::default(), ended: OnceLock::new() }
+        Self { id, link, rooms: Mutex::default(), spending: Spending::default() }
     }
 
     /// Its id, which is a secret: whoever knows it can take over a polling session.
@@ -43,14 +43,8 @@ impl Session {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// We end the session for `reason`: from now on its events are refused.
-    pub(super) fn end(&self, reason: Disconnection) {
-        // The first reason counts.
-        let _ = self.ended.set(reason);
-    }
-
-    /// Why we end the session, if we do.
-    pub(super) fn ended(&self) -> Option<Disconnection> {
-        self.ended.get().copied()
+    /// Takes an event of `bytes` bytes off what its client may emit.
+    pub(super) fn spend(&self, bytes: usize, allowance: &Allowance) -> Result<(), Refusal> {
+        self.spending.take(bytes, allowance)
     }
 }

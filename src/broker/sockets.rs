@@ -109,16 +109,18 @@ impl Sockets {
         self.with(|local| local.leave_all(id));
     }
 
-    pub(super) fn to_room(&self, room: &Room, message: Message) {
+    /// Sends a message to everyone in `room` but those who are `left_out`.
+    pub(super) fn to_room(&self, room: &Room, left_out: &[Arc<Session>], message: Message) {
         let mut to = BroadcastOptions::default();
         to.rooms.push(key(room).into());
-        self.event(message, to);
+        self.event(message, to, left_out);
     }
 
-    pub(super) fn to_all_but(&self, id: SocketId, message: Message) {
+    /// Sends a message to everyone but the client `id` and those who are `left_out`.
+    pub(super) fn to_all_but(&self, id: SocketId, left_out: &[Arc<Session>], message: Message) {
         let mut to = BroadcastOptions::new(id);
         to.add_flag(BroadcastFlags::Broadcast);
-        self.event(message, to);
+        self.event(message, to, left_out);
     }
 
     /// Queues the mark that ends a session: an event without data.
@@ -127,8 +129,16 @@ impl Sockets {
         self.with(|local| local.send(mark, BroadcastOptions::new(id)));
     }
 
-    fn event(&self, message: Message, to: BroadcastOptions) {
-        self.with(|local| local.send(Packet::event("/", message.value), to));
+    fn event(&self, message: Message, mut to: BroadcastOptions, left_out: &[Arc<Session>]) {
+        self.with(|local| {
+            for session in left_out {
+                // The library leaves out rooms, so each of them gets one to itself.
+                let own = format!("s{}", session.id());
+                local.join(session.id(), own.clone());
+                to.except.push(own.into());
+            }
+            local.send(Packet::event("/", message.value), to);
+        });
     }
 
     fn with(&self, act: impl FnOnce(&dyn Local)) {
@@ -157,10 +167,11 @@ impl Broker {
         };
         let message = Message::acknowledgement(encoding, arguments);
         if session.link().enqueue(message.cost) {
+            self.0.links.enqueued(message.cost);
             let packet = Packet::ack("/", message.value, ack);
             self.0.sockets.with(|local| local.send(packet, BroadcastOptions::new(session.id())));
         } else {
-            self.drop_slow(session);
+            self.leave_out(session);
         }
     }
 }

@@ -139,8 +139,8 @@ impl Limits {
 
     /// Bytes of events that a client may emit in a second, if there is a limit.
     #[must_use]
-    pub fn bytes_per_second(&self) -> Option<NonZeroUsize> {
-        NonZeroUsize::new(self.bytes_per_second.bytes())
+    pub fn bytes_per_second(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.bytes_per_second.bytes() as u64)
     }
 
     /// Requests that one connection may carry, if there is a limit.
@@ -292,7 +292,7 @@ mod tests {
         let text = "events_per_second = 5\nbytes_per_second = '1 kB'\nrequests_per_connection = 7";
         let some: Limits = toml::from_str(text).unwrap();
         assert_eq!(some.events_per_second().map(NonZeroU32::get), Some(5));
-        assert_eq!(some.bytes_per_second().map(NonZeroUsize::get), Some(1000));
+        assert_eq!(some.bytes_per_second().map(NonZeroU64::get), Some(1000));
         assert_eq!(some.requests_per_connection().map(NonZeroU64::get), Some(7));
     }
 

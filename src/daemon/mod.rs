@@ -30,6 +30,7 @@ use crate::http::engine_io::Endpoint;
 use crate::http::health::Health;
 use crate::http::health::Phase;
 use crate::http::public;
+use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::links::Links;
@@ -84,7 +85,7 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), "starting with {}", sources);
         let signals = Signals::register()?;
         let metrics = Metrics::install()?;
-        let links = Links::new(config.limits.send_queue.bytes(), metrics.connections.clone());
+        let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
         let (broker, engine) =
             Broker::new(&config.socketio, &config.limits, links.clone(), metrics.broker.clone());
 
@@ -112,8 +113,11 @@ impl Daemon {
             Admin { health, metrics: metrics.clone(), links: links.clone() },
             config.admin.metrics,
         );
-        let terms =
-            Terms { header_timeout: config.limits.header_timeout.get(), traffic: metrics.traffic.clone() };
+        let terms = Terms {
+            header_timeout: config.limits.header_timeout.get(),
+            write_stall: config.limits.write_stall.get(),
+            traffic: metrics.traffic.clone(),
+        };
         let mut supervisor = Supervisor::default();
         let stop = watch::Sender::new(false);
         match admin {
@@ -128,6 +132,7 @@ impl Daemon {
         }
         let routes = public::counted(routes);
         supervisor.spawn("public listener", http::serve(public, routes, terms, stop.subscribe()));
+        supervisor.spawn("patrol of the send queues", links.clone().patrol());
         supervisor.spawn("metrics upkeep", upkeep(metrics.clone(), stop.subscribe()));
         info!("serving clients on {}, operators on {}", bound.public, bound.admin());
         systemd::ready(&bound);
@@ -167,6 +172,7 @@ impl Daemon {
                 warn!(sessions = self.links.all().len(), "{signal} again: cutting off what is left");
             }
         }
+        self.links.kill_all(Disconnection::Drain);
         self.stop.send_replace(true);
         // Listeners and connections hold receivers; what still runs then has had its time.
         let _ = timeout_at(Instant::now() + LAST_REQUESTS, self.stop.closed()).await;

@@ -41,6 +41,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Terms {
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// Longest time that what is to be sent may wait because the peer does not read.
+    pub write_stall: Duration,
     /// Where its bytes are counted.
     pub traffic: Traffic,
 }
@@ -107,9 +109,11 @@ async fn connection(
     // Without it small messages wait for the acknowledgement of earlier ones; if it cannot be
     // set, the connection is gone already, and reading from it says so.
     let _ = stream.set_nodelay(true);
-    let stream: Connection = Guarded::new(stream, terms.traffic);
+    let stream: Connection = Guarded::new(stream, terms.write_stall, terms.traffic);
+    let kill = stream.kill().clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(kill.clone());
         routes.clone().call(request)
     });
     let connection = http1::Builder::new()

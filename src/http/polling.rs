@@ -88,12 +88,28 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
         link.end();
         return Ok(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     };
+    follow_announcements(&link, &body);
     let closes = link.generation() == Generation::V4 && (body == "1" || body.ends_with(b"\x1e1"));
     let response = endpoint.engine.post(link.generation(), id, content_type, Full::new(body)).await;
     if closes {
         link.end();
     }
     Ok(response.map(Into::into))
+}
+
+/// Notes whether the client owes attachments after this body.
+fn follow_announcements(link: &Link, body: &Bytes) {
+    let mut state = link.poll_state();
+    let before = state.announced.open();
+    let may_announce = |pair: &[u8]| matches!(pair, b"45" | b"46");
+    if before.is_none() && !body.windows(2).any(may_announce) {
+        return;
+    }
+    payload::follow(link.generation(), body, &mut state.announced);
+    let after = state.announced.open();
+    if after != before {
+        link.owes_attachments(after.is_some());
+    }
 }
 
 /// Waits for packets to the client.
@@ -152,7 +168,7 @@ pub(super) async fn rest(endpoint: &Endpoint, link: &Link, id: &str) -> Vec<Pack
         }
     }
     let rest: Vec<_> = std::mem::take(&mut link.poll_state().held).into();
-    link.dequeue(rest.iter().map(Packet::cost).sum());
+    link.dequeue(rest.iter().map(|packet| link.cost(packet)).sum());
     rest
 }
 
@@ -202,7 +218,7 @@ fn next(link: &Link) -> Option<Vec<Packet>> {
     let mut state = link.poll_state();
     let count = state.held.len().min(MAX_PACKETS);
     let packets: Vec<_> = state.held.drain(..count).collect();
-    link.dequeue(packets.iter().map(Packet::cost).sum());
+    link.dequeue(packets.iter().map(|packet| link.cost(packet)).sum());
     Some(packets)
 }
 

@@ -35,8 +35,10 @@ use crate::http::engine_io::Endpoint;
 use crate::http::engine_io::Wrong;
 use crate::http::polling;
 use crate::protocol::Transport;
+use crate::telemetry::disconnection::Disconnection;
 use crate::wire::channel::Channel;
 use crate::wire::frame;
+use crate::wire::guard::Kill;
 use crate::wire::link::Link;
 use crate::wire::link::Upgrade;
 
@@ -47,12 +49,14 @@ const PROBE_FRAME: u64 = 125;
 pub(super) fn open(endpoint: Endpoint, asked: &Asked, mut request: Request) -> Result<Response, Wrong> {
     let accept = accept_key(request.headers()).ok_or(Wrong::Request)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(Wrong::Request)?;
+    let kill = request.extensions_mut().remove::<Arc<Kill>>().ok_or(Wrong::Request)?;
     match &asked.id {
         None => {
             let generation = asked.generation;
             tokio::spawn(async move {
                 if let Some((stream, early)) = connection(upgrade).await {
                     let link = endpoint.links.open(generation, Transport::WebSocket);
+                    link.carried_by(kill);
                     let channel = Channel::new(stream, link.clone(), early, endpoint.max_payload);
                     endpoint.engine.open_websocket(link, channel);
                 }
@@ -62,7 +66,7 @@ pub(super) fn open(endpoint: Endpoint, asked: &Asked, mut request: Request) -> R
             let link = endpoint.find(id)?;
             let attempt = Attempt::begin(&link, asked)?;
             let id = id.clone();
-            tokio::spawn(async move { attempt.run(&endpoint, &id, upgrade).await });
+            tokio::spawn(async move { attempt.run(&endpoint, &id, upgrade, kill).await });
         }
     }
     let headers = [
@@ -113,7 +117,7 @@ impl Attempt {
         Ok(Self { link: link.clone() })
     }
 
-    async fn run(self, endpoint: &Endpoint, id: &str, upgrade: OnUpgrade) {
+    async fn run(self, endpoint: &Endpoint, id: &str, upgrade: OnUpgrade, kill: Arc<Kill>) {
         let probed = async {
             let (stream, early) = connection(upgrade).await.ok_or(io::ErrorKind::NotConnected)?;
             self.probe(stream, early).await
@@ -123,6 +127,7 @@ impl Attempt {
             return;
         };
         let link = &self.link;
+        link.carried_by(kill);
         link.poll_state().upgrade = Upgrade::Done;
         let first = polling::rest(endpoint, link, id).await;
         link.upgraded();
@@ -131,7 +136,7 @@ impl Attempt {
             Channel::upgraded(probe.stream, link.clone(), &probe.buffer, endpoint.max_payload, &first);
         endpoint.engine.upgrade(link.generation(), id, channel);
         if ended {
-            link.close();
+            link.close(Disconnection::TransportClosed);
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Refusal {
     InvalidRoom(RoomFault),
     /// The client is in `limits.rooms_per_client` rooms already.
     TooManyRooms,
+    /// The client emits more than `limits.events_per_second` or `limits.bytes_per_second`.
+    RateLimited,
     /// The event is larger than `limits.max_payload`.
     TooLarge,
     /// The session of this client is being ended.
@@ -31,6 +33,7 @@ impl Refusal {
             Self::UnknownEvent => "unknown_event",
             Self::InvalidRoom(_) => "invalid_room",
             Self::TooManyRooms => "too_many_rooms",
+            Self::RateLimited => "rate_limited",
             Self::TooLarge => "too_large",
             Self::ShuttingDown => "shutting_down",
         }
@@ -46,6 +49,7 @@ impl Refusal {
             }
             Self::InvalidRoom(fault) => fault.sentence(),
             Self::TooManyRooms => "this client is in as many rooms as it may be; unsubscribe from one".into(),
+            Self::RateLimited => "this client emits more than it may; emit more slowly".into(),
             Self::TooLarge => "the event and its attachments are larger than this broker allows".into(),
             Self::ShuttingDown => "this session is being ended; connect again".into(),
         }

@@ -11,20 +11,24 @@ pub enum Disconnection {
     PingTimeout,
     /// The client broke the protocol.
     ProtocolError,
-    /// The client read more slowly than messages came, until its send queue was full.
+    /// The client read more slowly than messages came: its send queue was full, or held what should
+    /// have left long before.
     SlowConsumer,
+    /// The peer did not read what it was sent.
+    WriteStalled,
     /// The node shut down.
     Drain,
 }
 
 impl Disconnection {
     /// All of them, in the order in which they are declared.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Client,
         Self::TransportClosed,
         Self::PingTimeout,
         Self::ProtocolError,
         Self::SlowConsumer,
+        Self::WriteStalled,
         Self::Drain,
     ];
 
@@ -35,6 +39,7 @@ impl Disconnection {
             Self::PingTimeout => "ping_timeout",
             Self::ProtocolError => "protocol_error",
             Self::SlowConsumer => "slow_consumer",
+            Self::WriteStalled => "write_stalled",
             Self::Drain => "drain",
         }
     }

@@ -88,6 +88,12 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Counts for nobody.
+    #[cfg(test)]
+    pub(crate) fn unheard() -> Self {
+        Self { received: Counter::noop(), sent: Counter::noop() }
+    }
+
     /// `bytes` have come in.
     pub fn received(&self, bytes: usize) {
         self.received.increment(bytes as u64);
@@ -231,8 +237,16 @@ struct Event {
 }
 
 /// How an event ends: well, or with the code of a refusal.
-const OUTCOMES: [&str; 7] =
-    ["ok", "malformed", "unknown_event", "invalid_room", "too_many_rooms", "too_large", "shutting_down"];
+const OUTCOMES: [&str; 8] = [
+    "ok",
+    "malformed",
+    "unknown_event",
+    "invalid_room",
+    "too_many_rooms",
+    "rate_limited",
+    "too_large",
+    "shutting_down",
+];
 
 impl Event {
     fn new(name: EventName) -> Self {
@@ -248,14 +262,23 @@ impl Event {
     }
 
     fn outcome(&self, outcome: Result<(), Refusal>) -> &Counter {
-        let [ok, malformed, unknown_event, invalid_room, too_many_rooms, too_large, shutting_down] =
-            &self.outcomes;
+        let [
+            ok,
+            malformed,
+            unknown_event,
+            invalid_room,
+            too_many_rooms,
+            rate_limited,
+            too_large,
+            shutting_down,
+        ] = &self.outcomes;
         match outcome {
             Ok(()) => ok,
             Err(Refusal::Malformed(_)) => malformed,
             Err(Refusal::UnknownEvent) => unknown_event,
             Err(Refusal::InvalidRoom(_)) => invalid_room,
             Err(Refusal::TooManyRooms) => too_many_rooms,
+            Err(Refusal::RateLimited) => rate_limited,
             Err(Refusal::TooLarge) => too_large,
             Err(Refusal::ShuttingDown) => shutting_down,
         }

@@ -52,6 +52,8 @@ pub struct Channel<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     /// The library's answer to a probe that we have already answered.
     swallow_probe: bool,
     incoming: SizeLimit,
+    /// The announcement whose attachments were due when last looked at.
+    owed: Option<u64>,
     too_big: bool,
     /// The library waits for a pong that the client will not send.
     pong_due: bool,
@@ -72,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             replay: early,
             swallow_probe: false,
             incoming: SizeLimit::new(limit),
+            owed: None,
             too_big: false,
             pong_due: false,
             out: BytesMut::new(),
@@ -90,6 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
         replay.extend_from_slice(early);
         let mut channel = Self::new(stream, link, replay.freeze(), limit);
         channel.swallow_probe = true;
+        channel.incoming =
+            SizeLimit::new(limit).with(std::mem::take(&mut channel.link.poll_state().announced));
         for packet in first {
             channel.put_packet(packet);
         }
@@ -142,14 +147,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
 
     /// Takes the frames that the library writes, and leaves out those that are not for the client.
     fn take_frames(&mut self, mut bytes: &[u8]) {
+        let mut left = 0;
         while let Some((header, payload, rest)) = frame::split(bytes) {
             match self.verdict(header.opcode, payload) {
-                Verdict::Pass => self.out.extend_from_slice(bytes.strip_suffix(rest).unwrap_or(bytes)),
+                Verdict::Pass(cost) => {
+                    left += cost;
+                    self.out.extend_from_slice(bytes.strip_suffix(rest).unwrap_or(bytes));
+                }
                 Verdict::LeaveOut => {}
                 Verdict::End => return self.close(GOING_AWAY),
             }
             bytes = rest;
         }
+        self.link.dequeue(left);
         debug_assert!(bytes.is_empty(), "a write of the library ended inside a frame");
         self.out.extend_from_slice(bytes);
     }
@@ -165,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
                 Generation::V3 => payload.get(1..).unwrap_or_default(),
                 Generation::V4 => payload,
             }),
-            _ => return Verdict::Pass,
+            _ => return Verdict::Pass(0),
         };
         if packet.is_close() {
             return Verdict::LeaveOut;
@@ -178,14 +188,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
         if packet.is_end() {
             return Verdict::End;
         }
-        self.link.dequeue(packet.cost());
-        Verdict::Pass
+        Verdict::Pass(self.link.cost(&packet))
     }
 }
 
 /// What becomes of a frame.
 enum Verdict {
-    Pass,
+    /// It is sent, and has taken this much of the send queue.
+    Pass(usize),
     LeaveOut,
     End,
 }
@@ -225,6 +235,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Channel<S
             if within == 0 {
                 this.close(TOO_BIG);
             }
+        }
+        let owed = this.incoming.announced().open();
+        if owed != this.owed {
+            this.owed = owed;
+            this.link.owes_attachments(owed.is_some());
         }
         Poll::Ready(Ok(()))
     }

@@ -3,6 +3,8 @@
 use bytes::BufMut;
 use bytes::BytesMut;
 
+use crate::wire::attachments::Announced;
+
 /// Stands for a payload length of two bytes, which follow.
 const LENGTH_16: u8 = 0x7e;
 /// Stands for a payload length of eight bytes, which follow.
@@ -121,9 +123,10 @@ pub fn unmask(mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
 }
 
-/// Follows the frames in a stream of bytes to find the message that is too large.
+/// Follows the frames in a stream of bytes, to find the message that is too large and to know
+/// whether attachments are due.
 ///
-/// It looks at headers only: a message is refused before its payload is waited for.
+/// For the size it looks at headers only: a message is refused before its payload is waited for.
 #[derive(Debug)]
 pub struct SizeLimit {
     /// Most bytes of payload that one message may have.
@@ -134,15 +137,55 @@ pub struct SizeLimit {
     message: u64,
     /// Whether the current message has frames still to come.
     unfinished: bool,
+    /// Whether the current message is binary.
+    binary: bool,
+    /// What the current frame is to the messages.
+    role: Role,
+    /// The mask of the current frame, turned to its next byte.
+    mask: [u8; 4],
+    announced: Announced,
     /// A header that is not there as a whole yet: at most 14 bytes.
     partial: Vec<u8>,
+}
+
+/// What a frame is to the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// A part of one.
+    Part,
+    /// The end of a binary one.
+    EndOfBinary,
+    /// None: a control frame, which may stand between the parts of a message.
+    Control,
 }
 
 impl SizeLimit {
     /// A limit of `limit` payload bytes for each message.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit as u64, remaining: 0, message: 0, unfinished: false, partial: Vec::new() }
+        Self {
+            limit: limit as u64,
+            remaining: 0,
+            message: 0,
+            unfinished: false,
+            binary: false,
+            role: Role::Part,
+            mask: [0; 4],
+            announced: Announced::default(),
+            partial: Vec::new(),
+        }
+    }
+
+    /// Goes on with what has been announced over another transport.
+    #[must_use]
+    pub fn with(self, announced: Announced) -> Self {
+        Self { announced, ..self }
+    }
+
+    /// What the messages so far have announced.
+    #[must_use]
+    pub fn announced(&self) -> &Announced {
+        &self.announced
     }
 
     /// Whether the stream is between two messages, where a frame of another message may stand.
@@ -161,7 +204,9 @@ impl SizeLimit {
         loop {
             let skip = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len());
             self.remaining -= skip as u64;
-            bytes = bytes.get(skip..).unwrap_or_default();
+            let (payload, rest) = bytes.split_at(skip);
+            self.look_at(payload);
+            bytes = rest;
             if bytes.is_empty() {
                 return Ok(());
             }
@@ -170,19 +215,55 @@ impl SizeLimit {
             let Some(header) = Header::parse(&self.partial) else {
                 return Ok(());
             };
-            if !header.is_control() {
+            if header.is_control() {
+                self.role = Role::Control;
+            } else {
                 self.message = self.message.saturating_add(header.payload);
                 if self.message > self.limit {
                     return Err(all - bytes.len());
                 }
-                self.unfinished = !header.last;
-                if header.last {
-                    self.message = 0;
-                }
+                self.begin(&header);
             }
             self.remaining = header.payload;
             bytes = bytes.get(header.length - before..).unwrap_or_default();
             self.partial.clear();
+        }
+    }
+
+    /// A frame of a message begins.
+    fn begin(&mut self, header: &Header) {
+        self.unfinished = !header.last;
+        if header.last {
+            self.message = 0;
+        }
+        match header.opcode {
+            TEXT => {
+                self.binary = false;
+                self.announced.begin();
+            }
+            BINARY => self.binary = true,
+            _ => {}
+        }
+        self.role = if self.binary && header.last { Role::EndOfBinary } else { Role::Part };
+        self.mask = header.mask.unwrap_or_default();
+    }
+
+    /// The next payload of the current frame, perhaps none of it.
+    fn look_at(&mut self, payload: &[u8]) {
+        if self.role == Role::Control {
+            return;
+        }
+        for byte in payload {
+            if !self.announced.is_curious() {
+                break;
+            }
+            let [key, ..] = self.mask;
+            self.announced.byte(byte ^ key);
+            self.mask.rotate_left(1);
+        }
+        if self.remaining == 0 && self.role == Role::EndOfBinary {
+            self.role = Role::Part;
+            self.announced.binary();
         }
     }
 }
@@ -234,6 +315,47 @@ mod tests {
             assert_eq!(follower.follow(&bytes[bytes.len() - 1..]), Ok(()));
             assert_eq!(follower.is_between_messages(), between);
         }
+    }
+
+    #[test]
+    fn announced_attachments_are_followed_through_masks_fragments_and_control_frames() {
+        let frame = |opcode: u8, last: bool, payload: &[u8]| {
+            let mask = [7, 99, 0, 255];
+            let length = u8::try_from(payload.len()).unwrap();
+            let mut out = vec![if last { FINAL | opcode } else { opcode }, MASKED | length];
+            out.extend(mask);
+            out.extend(unmask(Some(mask), payload));
+            out
+        };
+        let steps = [
+            (frame(TEXT, false, b"4"), None),
+            (frame(PING, true, b"459-"), None),
+            (frame(0, false, b"52"), None),
+            (frame(0, true, b"-[]"), Some(1)),
+            (frame(TEXT, true, b"3"), Some(1)),
+            (frame(BINARY, false, b"abc"), Some(1)),
+            (frame(PONG, true, b""), Some(1)),
+            (frame(0, true, b""), Some(1)),
+            (frame(BINARY, true, b"d"), None),
+            (frame(BINARY, true, b""), None),
+            (frame(TEXT, true, b"461-7[]"), Some(2)),
+        ];
+        let mut follower = SizeLimit::new(100);
+        for (bytes, open) in &steps {
+            let (last, rest) = bytes.split_last().unwrap();
+            for byte in rest {
+                assert_eq!(follower.follow(&[*byte]), Ok(()));
+            }
+            if open.is_none() && bytes[0] == FINAL | BINARY && bytes.len() > 6 {
+                assert_eq!(follower.announced().open(), Some(1), "not before its last byte");
+            }
+            assert_eq!(follower.follow(&[*last]), Ok(()));
+            assert_eq!(follower.announced().open(), *open, "{bytes:?}");
+        }
+        let all: Vec<u8> = steps.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+        let mut at_once = SizeLimit::new(100);
+        assert_eq!(at_once.follow(&all), Ok(()));
+        assert_eq!(at_once.announced().open(), Some(2));
     }
 
     #[test]

@@ -11,19 +11,23 @@ use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::telemetry::disconnection::Disconnection;
 use crate::wire::link::Link;
 
 /// How long the last bytes of a closed stream may take to leave.
 const FLUSH: Duration = Duration::from_secs(10);
+/// The same for a client that is closed because it does not read what it is sent.
+const FLUSH_SLOW: Duration = Duration::from_secs(2);
 /// How long a closed stream then waits for its peer to close too.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long it waits for a peer that has gone quiet.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Lets the last bytes leave and waits, for a while, until the peer has closed its side.
+/// Lets the last bytes leave and waits, for a while, until the peer has closed its side; then the
+/// session is over.
 ///
-/// Then the session is over. Closing a socket with unread input resets the connection, and a reset discards what the peer
-/// has not read yet: messages, and the close frame that says why.
+/// Closing a socket with unread input resets the connection, and a reset discards what the peer has
+/// not read yet: messages, and the close frame that says why.
 pub(super) fn linger<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut stream: S,
     out: BytesMut,
@@ -37,13 +41,29 @@ pub(super) fn linger<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             stream.write_all(&out).await?;
             stream.shutdown().await
         };
-        if matches!(timeout(FLUSH, last).await, Ok(Ok(()))) {
+        let patience = match link.cause() {
+            Some(Disconnection::SlowConsumer | Disconnection::WriteStalled) => FLUSH_SLOW,
+            _ => FLUSH,
+        };
+        let mut closed = false;
+        if matches!(timeout(patience, last).await, Ok(Ok(()))) {
             let mut discarded = [0; 1024];
-            let until_closed =
-                async { while matches!(timeout(QUIET, stream.read(&mut discarded)).await, Ok(Ok(1..))) {} };
-            // Either the peer has closed or it has had its time.
-            let _ = timeout(LINGER, until_closed).await;
+            let until_closed = async {
+                loop {
+                    match timeout(QUIET, stream.read(&mut discarded)).await {
+                        Ok(Ok(1..)) => {}
+                        answer => return answer.is_ok(),
+                    }
+                }
+            };
+            closed = timeout(LINGER, until_closed).await.unwrap_or(false);
         }
+        // A peer that does not close its side may not be reading either, and what the system still
+        // holds for it would stay in memory. At a drain the system may go on trying without us.
+        if !closed && link.cause() != Some(Disconnection::Drain) {
+            link.kill(Disconnection::TransportClosed);
+        }
+        drop(stream);
         link.end();
     });
 }

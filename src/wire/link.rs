@@ -7,8 +7,6 @@ use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use std::time::Instant;
@@ -19,8 +17,12 @@ use tokio::sync::futures::Notified;
 
 use crate::protocol::Generation;
 use crate::protocol::Transport;
+use crate::telemetry::disconnection::Disconnection;
+use crate::wire::attachments::Announced;
+use crate::wire::guard::Kill;
 use crate::wire::links::Links;
 use crate::wire::payload::Packet;
+use crate::wire::send_queue::SendQueue;
 
 /// After how long a client without a poll counts as gone when its session is to end. A client
 /// that is there takes one round trip to poll again.
@@ -38,11 +40,14 @@ pub struct Link {
     closing: AtomicBool,
     ending: AtomicBool,
     pinged: AtomicBool,
-    ended: AtomicBool,
-    /// Bytes queued and not yet handed to the transport.
-    queued: AtomicUsize,
-    /// Most bytes that may be queued, unless they are one message.
-    capacity: usize,
+    over: AtomicBool,
+    /// Why we end the session, once we do.
+    cause: OnceLock<Disconnection>,
+    /// What ends the stream under the session's WebSocket.
+    stream: OnceLock<Arc<Kill>>,
+    queue: SendQueue,
+    /// Since when the client owes attachments that it has announced.
+    owing: Mutex<Option<Instant>>,
     /// The task that reads the session's WebSocket; woken when the link closes.
     pub(super) reader: AtomicWaker,
     poll: Mutex<PollState>,
@@ -67,6 +72,8 @@ pub struct PollState {
     pub base64: bool,
     /// When its last poll was answered.
     pub answered: Option<Instant>,
+    /// The attachments that its client has announced.
+    pub announced: Announced,
 }
 
 /// How far an upgrade from polling to WebSocket has come.
@@ -84,13 +91,7 @@ pub enum Upgrade {
 }
 
 impl Link {
-    pub(super) fn new(
-        links: Arc<Links>,
-        key: u64,
-        generation: Generation,
-        began_with: Transport,
-        capacity: usize,
-    ) -> Self {
+    pub(super) fn new(links: Arc<Links>, key: u64, generation: Generation, began_with: Transport) -> Self {
         Self {
             generation,
             began_with,
@@ -98,9 +99,11 @@ impl Link {
             closing: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             pinged: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            queued: AtomicUsize::new(0),
-            capacity,
+            over: AtomicBool::new(false),
+            cause: OnceLock::new(),
+            stream: OnceLock::new(),
+            queue: SendQueue::default(),
+            owing: Mutex::default(),
             reader: AtomicWaker::new(),
             poll: Mutex::default(),
             poll_cut: Notify::new(),
@@ -130,34 +133,78 @@ impl Link {
         self.links.metrics().upgraded(self.generation);
     }
 
-    /// Makes room in the send queue for a message that costs `cost` bytes.
+    /// Makes room in the send queue for a message that costs `cost` bytes; whoever does so counts
+    /// it with [`Links::enqueued`], once for all recipients.
     ///
     /// `false`: the queue is full, the client is too slow. An empty queue takes any one message.
+    #[must_use]
     pub fn enqueue(&self, cost: usize) -> bool {
-        let before = self.queued.fetch_add(cost, Relaxed);
-        let fits = before == 0 || before + cost <= self.capacity;
-        if !fits {
-            self.dequeue(cost);
-        }
-        fits
+        self.queue.put(cost as u64, self.links.bounds().queue)
     }
 
-    /// A message that costs `cost` bytes has been handed to the transport.
+    /// Messages that cost `cost` bytes have been handed to the transport.
     pub fn dequeue(&self, cost: usize) {
-        // Saturating: the packet that tells the client it is connected was queued by the library.
-        let sub = |queued: usize| Some(queued.saturating_sub(cost));
-        // `fetch_update` with a closure that always answers cannot fail.
-        let _ = self.queued.fetch_update(Relaxed, Relaxed, sub);
+        if cost > 0 {
+            self.links.dequeued(self.queue.take(cost as u64));
+        }
     }
 
-    /// Bytes that are queued.
-    pub(super) fn queued(&self) -> usize {
-        self.queued.load(Relaxed)
+    /// What a packet takes of the send queue: nothing if nobody has put it there.
+    #[must_use]
+    pub fn cost<B: AsRef<[u8]>>(&self, packet: &Packet<B>) -> usize {
+        packet.cost(self.links.encoding())
+    }
+
+    /// What is queued for the client.
+    pub(super) fn queue(&self) -> &SendQueue {
+        &self.queue
+    }
+
+    /// Gives up what is queued: it counts no more, and nothing is added.
+    pub(super) fn abandon(&self) {
+        self.links.dequeued(self.queue.abandon());
+    }
+
+    /// The client owes attachments from now on, or owes none any more.
+    pub fn owes_attachments(&self, owes: bool) {
+        *self.owing.lock().unwrap_or_else(PoisonError::into_inner) = owes.then(Instant::now);
+    }
+
+    /// Since when the client has owed attachments.
+    pub(super) fn owing_since(&self) -> Option<Instant> {
+        *self.owing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session's packets travel over the stream that `kill` ends.
+    pub fn carried_by(&self, kill: Arc<Kill>) {
+        // A session has one WebSocket.
+        let _ = self.stream.set(kill);
+    }
+
+    /// Ends the stream under the session's WebSocket, if it has one, without another word.
+    pub fn kill(&self, cause: Disconnection) {
+        self.condemn(cause);
+        if let Some(stream) = self.stream.get() {
+            stream.strike(cause);
+        }
+    }
+
+    /// We end the session for `cause`: from now on its client's events are refused.
+    pub fn condemn(&self, cause: Disconnection) {
+        // The first cause counts.
+        let _ = self.cause.set(cause);
+    }
+
+    /// Why we end the session, if we do.
+    #[must_use]
+    pub fn cause(&self) -> Option<Disconnection> {
+        self.cause.get().copied().or_else(|| self.stream.get()?.cause())
     }
 
     /// Closes the session from our side: a WebSocket says 1001 and ends, a polling client's poll
     /// is answered with 400. What is still queued is lost; a client that reads comes back.
-    pub fn close(&self) {
+    pub fn close(&self, cause: Disconnection) {
+        self.condemn(cause);
         self.closing.store(true, SeqCst);
         self.reader.wake();
         self.cut_poll();
@@ -222,9 +269,10 @@ impl Link {
     /// The library holds on to a session that never entered the namespace until the time for that
     /// is up, however long the session has been over.
     pub fn end(&self) {
-        if self.ended.swap(true, SeqCst) {
+        if self.over.swap(true, SeqCst) {
             return;
         }
+        self.abandon();
         self.links.metrics().closed(self.transport(), self.generation, self.opened.elapsed());
         self.links.forget(self.key, self.id.get().map(|id| &**id));
     }

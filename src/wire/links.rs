@@ -6,22 +6,32 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::config::Limits;
+use crate::protocol::Encoding;
 use crate::protocol::Generation;
 use crate::protocol::Transport;
+use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::metrics::Connections;
 use crate::wire::link::Link;
 use crate::wire::link::SILENCE;
+use crate::wire::patrol::Bounds;
 
 /// All links of the node.
 #[derive(Debug)]
 pub struct Links {
     table: Mutex<Table>,
     open: watch::Sender<usize>,
-    capacity: usize,
+    bounds: Bounds,
+    encoding: Encoding,
+    /// Bytes in the send queues of all sessions. What has been queued is counted a moment later, so
+    /// it may be below zero for that moment.
+    queued: AtomicI64,
     metrics: Connections,
 }
 
@@ -33,10 +43,17 @@ struct Table {
 }
 
 impl Links {
-    /// No links yet; each may have `capacity` bytes queued.
+    /// No links yet.
     #[must_use]
-    pub fn new(capacity: usize, metrics: Connections) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), open: watch::Sender::new(0), capacity, metrics })
+    pub fn new(limits: &Limits, encoding: Encoding, metrics: Connections) -> Arc<Self> {
+        Arc::new(Self {
+            table: Mutex::default(),
+            open: watch::Sender::new(0),
+            bounds: Bounds::new(limits),
+            encoding,
+            queued: AtomicI64::new(0),
+            metrics,
+        })
     }
 
     /// A link for a new session.
@@ -45,7 +62,7 @@ impl Links {
         let mut table = self.table();
         let key = table.next_key;
         table.next_key += 1;
-        let link = Arc::new(Link::new(self.clone(), key, generation, transport, self.capacity));
+        let link = Arc::new(Link::new(self.clone(), key, generation, transport));
         table.by_key.insert(key, Arc::downgrade(&link));
         self.open.send_replace(table.by_key.len());
         self.metrics.opened(transport, generation);
@@ -67,7 +84,38 @@ impl Links {
     /// Bytes queued for all sessions together.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.all().iter().map(|link| link.queued()).sum()
+        usize::try_from(self.queued.load(Relaxed)).unwrap_or(0)
+    }
+
+    /// Messages that cost `bytes` together have been queued; when that is too much for the node,
+    /// those with the longest queues go.
+    pub fn enqueued(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.queued.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.bounds.total {
+            self.relieve();
+        }
+    }
+
+    /// Messages that cost `bytes` together have left their queues.
+    pub(super) fn dequeued(&self, bytes: u64) {
+        self.queued.fetch_sub(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    /// What bounds the send queues.
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// How packets are written.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Ends every stream that carries a session, without another word.
+    pub fn kill_all(&self, cause: Disconnection) {
+        for link in self.all() {
+            link.kill(cause);
+        }
     }
 
     /// Waits until there is no link left; `told` hears of each that goes how many there are yet.

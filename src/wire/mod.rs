@@ -1,11 +1,15 @@
 //! Bytes on connections: the guarded stream, WebSocket frames, Engine.IO payloads, and the link
 //! that stands for one session whatever transport it uses.
 
+pub mod attachments;
+mod backlog;
 pub mod channel;
 pub mod frame;
 pub mod guard;
 mod linger;
 pub mod link;
 pub mod links;
+mod patrol;
 pub mod payload;
 pub mod quota;
+mod send_queue;

@@ -6,7 +6,9 @@ use bytes::BufMut;
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::protocol::Encoding;
 use crate::protocol::Generation;
+use crate::wire::attachments::Announced;
 
 /// What a poll may be answered with when there is nothing to say.
 pub const NOOP: Packet = Packet::Text(Bytes::from_static(b"6"));
@@ -16,6 +18,8 @@ pub const NOOP: Packet = Packet::Text(Bytes::from_static(b"6"));
 const END_JSON: &[u8] = b"42";
 /// The same as msgpack: a map whose key `data` has no value.
 const END_MSGPACK: &[u8] = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data";
+/// Where a packet of the library in msgpack has its type: a map of few keys, `type` the first.
+const MSGPACK_TYPE: usize = 6;
 /// The Engine.IO packet `close`.
 const CLOSE: &[u8] = b"1";
 
@@ -61,16 +65,30 @@ impl<B: AsRef<[u8]>> Packet<B> {
         matches!(self, Self::Text(text) if text.as_ref() == b"2")
     }
 
-    /// What it takes of the session's send queue; nothing for what is not a message.
-    #[must_use]
-    pub fn cost(&self) -> usize {
-        match self {
-            Self::Text(text) => {
-                text.as_ref().strip_prefix(b"4").map_or(0, |message| message_cost(message.len()))
-            }
-            Self::Binary(bytes) => message_cost(bytes.as_ref().len()),
+    /// What it takes of the session's send queue; nothing for what the library says by itself.
+    pub(super) fn cost(&self, encoding: Encoding) -> usize {
+        match (self, encoding) {
+            (Self::Text(text), _) => match text.as_ref() {
+                [b'4', message @ ..]
+                    if message.first().is_some_and(|kind| is_event_or_acknowledgement(*kind)) =>
+                {
+                    message_cost(message.len())
+                }
+                _ => 0,
+            },
+            // An attachment, which has a place in the queue of its own.
+            (Self::Binary(bytes), Encoding::Json) => message_cost(bytes.as_ref().len()),
+            (Self::Binary(bytes), Encoding::Msgpack) => match bytes.as_ref().get(MSGPACK_TYPE) {
+                Some(2 | 3) => message_cost(bytes.as_ref().len()),
+                _ => 0,
+            },
         }
     }
+}
+
+/// Whether a packet of this type is one of ours, with attachments or without.
+fn is_event_or_acknowledgement(kind: u8) -> bool {
+    matches!(kind, b'2' | b'3' | b'5' | b'6')
 }
 
 /// What a message of `bytes` takes of the session's send queue.
@@ -92,6 +110,29 @@ pub fn decode(generation: Generation, payload: &Bytes) -> Option<Vec<Packet>> {
             .collect(),
         (Generation::V3, 0 | 1) => decode_binary(payload),
         (Generation::V3, _) => decode_text(payload),
+    }
+}
+
+/// Follows what the packets of a client's `payload` announce.
+pub fn follow(generation: Generation, payload: &Bytes, announced: &mut Announced) {
+    match generation {
+        // Without a list of packets: a client may send very many that are very small.
+        Generation::V4 => {
+            for part in payload.split(|byte| *byte == RECORD_SEPARATOR) {
+                match part {
+                    [b'b', ..] => announced.binary(),
+                    text => announced.text(text),
+                }
+            }
+        }
+        Generation::V3 => {
+            for packet in decode(generation, payload).unwrap_or_default() {
+                match packet {
+                    Packet::Text(text) => announced.text(&text),
+                    Packet::Binary(_) => announced.binary(),
+                }
+            }
+        }
     }
 }
 
@@ -263,6 +304,20 @@ mod tests {
         // Bytes whose base64 begins with a 4, which is not the 4 of `b4`.
         assert_eq!(decoded(Generation::V3, b"5:b4AAA"), Some(vec![binary(&[0xe0, 0, 0])]));
         assert_eq!(decoded(Generation::V3, b"6:b44AAA"), Some(vec![binary(&[0xe0, 0, 0])]));
+    }
+
+    #[test]
+    fn announcements_are_followed_in_payloads_of_both_generations() {
+        for (generation, open, closed) in [
+            (Generation::V4, "2\x1e452-[1]\x1ebAQ==", "bAg==\x1e3"),
+            (Generation::V3, "1:27:452-[1]6:b4AQ==", "6:b4Ag==1:3"),
+        ] {
+            let mut announced = Announced::default();
+            follow(generation, &Bytes::from_static(open.as_bytes()), &mut announced);
+            assert_eq!(announced.open(), Some(1), "{generation:?}");
+            follow(generation, &Bytes::from_static(closed.as_bytes()), &mut announced);
+            assert_eq!(announced.open(), None, "{generation:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,84 @@
+//! The patrol: what sessions may keep waiting, looked after while they are not heard of.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::time::MissedTickBehavior;
+use tokio::time::interval;
+
+use crate::config::Limits;
+use crate::config::SlowConsumer;
+use crate::telemetry::disconnection::Disconnection;
+use crate::wire::links::Links;
+
+/// How often the patrol goes round in the time that anything may wait, within [`ROUNDS`].
+const ROUNDS_PER_WAIT: u32 = 16;
+/// Shortest and longest time between two rounds: often enough to be exact to half a second.
+const ROUNDS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
+
+/// What bounds the send queues, and the patience with clients.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    /// Most bytes in one queue, unless they are one message.
+    pub(super) queue: u64,
+    /// Most bytes in all queues together.
+    pub(super) total: i64,
+    /// Longest time that anything may wait in a queue.
+    age: Duration,
+    /// Longest time that announced attachments may take.
+    attachments: Duration,
+    slow_consumer: SlowConsumer,
+}
+
+impl Bounds {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            queue: limits.send_queue.bytes() as u64,
+            total: i64::try_from(limits.send_queue_total.bytes()).unwrap_or(i64::MAX),
+            age: limits.write_stall.get(),
+            attachments: limits.body_timeout.get(),
+            slow_consumer: limits.slow_consumer,
+        }
+    }
+}
+
+impl Links {
+    /// Goes round for as long as the daemon lives.
+    pub async fn patrol(self: Arc<Self>) {
+        let shortest = self.bounds().age.min(self.bounds().attachments);
+        let mut rounds = interval((shortest / ROUNDS_PER_WAIT).clamp(ROUNDS.0, ROUNDS.1));
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = rounds.tick().await.into_std();
+            self.go_round(now);
+        }
+    }
+
+    fn go_round(&self, now: Instant) {
+        let bounds = self.bounds();
+        for link in self.all() {
+            if link.queue().is_late(now, bounds.age) && bounds.slow_consumer == SlowConsumer::Disconnect {
+                link.close(Disconnection::SlowConsumer);
+            }
+            if link.owing_since().is_some_and(|since| now.duration_since(since) >= bounds.attachments) {
+                link.close(Disconnection::ProtocolError);
+            }
+        }
+    }
+
+    /// Closes the sessions with the longest queues until a sixteenth of what all may hold is free, so
+    /// that the next message does not need it again.
+    pub(super) fn relieve(&self) {
+        let mut links: Vec<_> = self.all().into_iter().map(|link| (link.queue().waiting(), link)).collect();
+        links.sort_unstable_by_key(|(queued, _)| std::cmp::Reverse(*queued));
+        let enough = usize::try_from(self.bounds().total / 16 * 15).unwrap_or(usize::MAX);
+        for (queued, link) in links {
+            if queued == 0 || self.queued() <= enough {
+                return;
+            }
+            link.close(Disconnection::SlowConsumer);
+            link.abandon();
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The send queue of one session, as far as its bounds go: how much is in it, and for how long.
+
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::wire::backlog::Backlog;
+
+/// What is queued for a client and has not been handed to its transport.
+#[derive(Debug, Default)]
+pub(super) struct SendQueue(Mutex<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    backlog: Backlog,
+    /// It takes nothing for now: the oldest has waited too long.
+    late: bool,
+    /// It takes nothing ever again.
+    abandoned: bool,
+}
+
+impl SendQueue {
+    /// Takes `cost` bytes, if there is room for them among `capacity`; an empty queue takes any one
+    /// message.
+    pub(super) fn put(&self, cost: u64, capacity: u64) -> bool {
+        let mut queue = self.lock();
+        let waiting = queue.backlog.waiting();
+        let takes = (waiting == 0 || waiting + cost <= capacity) && !queue.late && !queue.abandoned;
+        if takes {
+            queue.backlog.put(cost);
+        }
+        takes
+    }
+
+    /// At most `cost` bytes have left; says how many really have.
+    pub(super) fn take(&self, cost: u64) -> u64 {
+        self.lock().backlog.take(cost)
+    }
+
+    /// Bytes that are in it.
+    pub(super) fn waiting(&self) -> u64 {
+        self.lock().backlog.waiting()
+    }
+
+    /// Gives up what is in it, and takes nothing any more; says how many bytes that were.
+    pub(super) fn abandon(&self) -> u64 {
+        let mut queue = self.lock();
+        queue.abandoned = true;
+        queue.backlog.take(u64::MAX)
+    }
+
+    /// Looks at what waits, and says whether the oldest has done so for `age`; from then on the queue
+    /// takes nothing until that has left.
+    pub(super) fn is_late(&self, now: Instant, age: Duration) -> bool {
+        let mut queue = self.lock();
+        queue.backlog.mark(now, Duration::ZERO);
+        queue.late = queue.backlog.oldest().is_some_and(|oldest| now.duration_since(oldest) >= age);
+        queue.late
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_takes_what_fits_and_when_empty_any_one_message() {
+        let queue = SendQueue::default();
+        assert!(queue.put(1_000, 100), "an empty queue");
+        assert!(!queue.put(1, 100));
+        assert_eq!((queue.take(1_000), queue.waiting()), (1_000, 0));
+        assert!(queue.put(60, 100) && queue.put(40, 100) && !queue.put(1, 100));
+        assert_eq!(queue.waiting(), 100);
+    }
+
+    #[test]
+    fn a_queue_that_is_late_takes_nothing_until_the_oldest_has_left() {
+        let (queue, age, start) = (SendQueue::default(), Duration::from_secs(15), Instant::now());
+        assert!(queue.put(10, 100) && !queue.is_late(start, age));
+        assert!(queue.put(10, 100) && !queue.is_late(start + age / 2, age));
+        assert!(queue.is_late(start + age, age) && !queue.put(10, 100));
+        assert_eq!(queue.take(9), 9);
+        assert!(queue.is_late(start + age, age), "a byte of the oldest is still there");
+        assert_eq!(queue.take(1), 1);
+        assert!(!queue.is_late(start + age, age) && queue.put(10, 100));
+        assert!(queue.is_late(start + age * 3 / 2, age));
+    }
+
+    #[test]
+    fn an_abandoned_queue_is_empty_and_stays_so() {
+        let queue = SendQueue::default();
+        assert!(queue.put(30, 100));
+        assert_eq!((queue.abandon(), queue.waiting(), queue.take(30)), (30, 0, 0));
+        assert!(!queue.put(1, 100));
+    }
+}
