@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::net::lookup_host;
@@ -35,6 +36,10 @@ type Connection = Guarded<TcpStream>;
 
 /// How long accepting pauses after it has failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes that the system takes for a connection beyond what is on its way: enough to keep a fast one
+/// busy while we are not looking.
+const UNSENT: u32 = 128 << 10;
 
 /// What holds for every connection of a listener.
 #[derive(Clone)]
@@ -106,9 +111,7 @@ async fn connection(
     terms: Terms,
     mut stop: watch::Receiver<bool>,
 ) {
-    // Without it small messages wait for the acknowledgement of earlier ones; if it cannot be
-    // set, the connection is gone already, and reading from it says so.
-    let _ = stream.set_nodelay(true);
+    prepare(&stream);
     let stream: Connection = Guarded::new(stream, terms.write_stall, terms.traffic);
     let kill = stream.kill().clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -130,6 +133,16 @@ async fn connection(
             connection.await
         }
     };
+}
+
+/// Sets the options of an accepted socket; one that cannot be set belongs to a connection that is
+/// gone already, and reading from it says so.
+fn prepare(stream: &TcpStream) {
+    // Without it small messages wait for the acknowledgement of earlier ones.
+    let _ = stream.set_nodelay(true);
+    // Without it the system takes megabytes for a peer that does not read, which no limit of ours
+    // counts and no age of ours sees.
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
 }
 
 /// Waits until `stop` turns true; if nobody can say so any more, it is over too.
