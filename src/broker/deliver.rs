@@ -54,9 +54,14 @@ impl Broker {
     pub(super) fn leave_out(&self, session: &Session) {
         self.0.metrics.dropped_slow.increment(1);
         if self.0.slow_consumer == SlowConsumer::Disconnect {
-            self.0.members.depart(session, || self.0.sockets.leave_all(session.id()));
-            session.link().close(Disconnection::SlowConsumer);
+            self.disconnect_slow(session);
         }
+    }
+
+    /// Disconnects a client that does not read what it is sent.
+    pub(super) fn disconnect_slow(&self, session: &Session) {
+        self.0.members.depart(session, || self.0.sockets.leave_all(session.id()));
+        session.link().close(Disconnection::SlowConsumer);
     }
 }
 

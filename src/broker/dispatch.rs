@@ -25,6 +25,8 @@ use crate::protocol::Attachments;
 use crate::protocol::Event;
 use crate::protocol::EventName;
 use crate::protocol::Refusal;
+#[cfg(debug_assertions)]
+use crate::protocol::Room;
 use crate::telemetry::disconnection::Disconnection;
 
 /// The handler of one client's events.
@@ -80,6 +82,8 @@ impl Turn<'_> {
     }
 
     fn act(&self, event: Event<'_>, attachments: &VecDeque<Bytes>) -> Result<(), Refusal> {
+        #[cfg(debug_assertions)]
+        panic_on_request(&event);
         let encoding = self.broker.0.encoding;
         match event {
             Event::Subscribe(room) => subscribe::subscribe(self, room)?,
@@ -94,6 +98,15 @@ impl Turn<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Panics when the event asks for it, so that a test can see what a defect of ours would cost.
+#[cfg(debug_assertions)]
+#[expect(clippy::panic, reason = "that is what it is for; it is not in a release")]
+fn panic_on_request(event: &Event<'_>) {
+    if matches!(event, Event::Subscribe(Room::Text(room)) if &**room == "\0panic") {
+        panic!("as the test wishes");
     }
 }
 

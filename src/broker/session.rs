@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 
 use crate::broker::allowance::Allowance;
 use crate::broker::allowance::Spending;
@@ -21,11 +23,19 @@ pub(super) struct Session {
     /// The rooms it is in; changed only by `Members`, under its lock.
     rooms: Mutex<HashSet<Room>>,
     spending: Spending,
+    /// Whether it is in a room of the library's that is its own.
+    apart: AtomicBool,
 }
 
 impl Session {
     pub(super) fn new(id: SocketId, link: Arc<Link>) -> Self {
-        Self { id, link, rooms: Mutex::default(), spending: Spending::default() }
+        Self {
+            id,
+            link,
+            rooms: Mutex::default(),
+            spending: Spending::default(),
+            apart: AtomicBool::new(false),
+        }
     }
 
     /// Its id, which is a secret: whoever knows it can take over a polling session.
@@ -41,6 +51,11 @@ impl Session {
     /// The rooms it is in.
     pub(super) fn rooms(&self) -> MutexGuard<'_, HashSet<Room>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is to be put into a room of the library's that is its own, which is needed once.
+    pub(super) fn set_apart(&self) -> bool {
+        !self.apart.swap(true, SeqCst)
     }
 
     /// Takes an event of `bytes` bytes off what its client may emit.

@@ -134,7 +134,9 @@ impl Sockets {
             for session in left_out {
                 // The library leaves out rooms, so each of them gets one to itself.
                 let own = format!("s{}", session.id());
-                local.join(session.id(), own.clone());
+                if session.set_apart() {
+                    local.join(session.id(), own.clone());
+                }
                 to.except.push(own.into());
             }
             local.send(Packet::event("/", message.value), to);
@@ -166,12 +168,12 @@ impl Broker {
             Err(refusal) => encoding.refusal(refusal),
         };
         let message = Message::acknowledgement(encoding, arguments);
-        if session.link().enqueue(message.cost) {
+        if session.link().enqueue_acknowledgement(message.cost) {
             self.0.links.enqueued(message.cost);
             let packet = Packet::ack("/", message.value, ack);
             self.0.sockets.with(|local| local.send(packet, BroadcastOptions::new(session.id())));
         } else {
-            self.leave_out(session);
+            self.disconnect_slow(session);
         }
     }
 }

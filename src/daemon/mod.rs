@@ -29,6 +29,7 @@ use crate::http::admin::Admin;
 use crate::http::engine_io::Endpoint;
 use crate::http::health::Health;
 use crate::http::health::Phase;
+use crate::http::polling;
 use crate::http::public;
 use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::log;
@@ -99,7 +100,7 @@ impl Daemon {
         let phase = watch::Sender::new(Phase::Serving);
         let health = Health::new(phase.subscribe());
         let endpoint = Endpoint {
-            engine,
+            engine: engine.clone(),
             links: links.clone(),
             health: health.clone(),
             transports: config.socketio.transports.clone(),
@@ -132,7 +133,7 @@ impl Daemon {
         }
         let routes = public::counted(routes);
         supervisor.spawn("public listener", http::serve(public, routes, terms, stop.subscribe()));
-        supervisor.spawn("patrol of the send queues", links.clone().patrol());
+        supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
         supervisor.spawn("metrics upkeep", upkeep(metrics.clone(), stop.subscribe()));
         info!("serving clients on {}, operators on {}", bound.public, bound.admin());
         systemd::ready(&bound);

@@ -4,7 +4,7 @@ pub mod admin;
 pub mod engine_io;
 pub mod health;
 mod peer;
-mod polling;
+pub mod polling;
 pub mod public;
 mod websocket;
 

@@ -26,16 +26,18 @@ use http_body_util::Full;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
+use crate::broker::engine::Engine;
 use crate::http::engine_io::Asked;
 use crate::http::engine_io::Endpoint;
 use crate::http::engine_io::Wrong;
 use crate::protocol::Generation;
 use crate::protocol::Transport;
+use crate::wire::link::LAST_POLL;
 use crate::wire::link::Link;
-use crate::wire::link::Upgrade;
 use crate::wire::payload;
 use crate::wire::payload::NOOP;
 use crate::wire::payload::Packet;
+use crate::wire::polls::Upgrade;
 
 /// Most packets in one response: `max_decode_packets` of python-engineio.
 const MAX_PACKETS: usize = 16;
@@ -43,9 +45,6 @@ const MAX_PACKETS: usize = 16;
 /// bounds. The client goes on when its poll is answered, and most often does so at once; should
 /// it not, it polls ten times a second, as with the reference server.
 const PROBE_PATIENCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
-
-/// How long a session that has ended is remembered, so that its client hears of it.
-const LAST_POLL: Duration = Duration::from_secs(2);
 
 /// Begins a session.
 pub(super) async fn open(endpoint: &Endpoint, asked: &Asked) -> Response {
@@ -110,6 +109,17 @@ fn follow_announcements(link: &Link, body: &Bytes) {
     if after != before {
         link.owes_attachments(after.is_some());
     }
+}
+
+/// Ends a session that is closed and whose client does not poll any more.
+pub fn bury(engine: &Engine, link: Arc<Link>) {
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        link.end();
+        if let Some(id) = link.id() {
+            engine.close_polling(link.generation(), id).await;
+        }
+    });
 }
 
 /// Waits for packets to the client.

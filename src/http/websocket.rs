@@ -40,7 +40,7 @@ use crate::wire::channel::Channel;
 use crate::wire::frame;
 use crate::wire::guard::Kill;
 use crate::wire::link::Link;
-use crate::wire::link::Upgrade;
+use crate::wire::polls::Upgrade;
 
 /// Largest frame that a client may send while it probes; a control frame has at most 125 bytes.
 const PROBE_FRAME: u64 = 125;

@@ -9,6 +9,7 @@ use metrics::counter;
 use metrics::gauge;
 use metrics::histogram;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::runtime::Handle;
 
 use crate::failure::Failure;
 use crate::protocol::EventName;
@@ -31,6 +32,7 @@ pub struct Metrics {
     pub draining: Gauge,
     drain_remaining: Gauge,
     queued: Gauge,
+    tasks: Gauge,
     exporter: PrometheusHandle,
 }
 
@@ -55,16 +57,20 @@ impl Metrics {
             draining: gauge!("humble_broker_draining"),
             drain_remaining: gauge!("humble_broker_drain_connections_remaining"),
             queued: gauge!("humble_broker_send_queue_bytes"),
+            tasks: gauge!("tokio_live_tasks_count"),
             exporter,
         })
     }
 
     /// The metrics in Prometheus' text format; `queued` is what only the moment can tell, the
     /// bytes in the send queues of all sessions.
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; 2^53 bytes are not queued")]
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; there are not 2^53 of either")]
     #[must_use]
     pub fn render(&self, queued: usize) -> String {
         self.queued.set(queued as f64);
+        if let Ok(runtime) = Handle::try_current() {
+            self.tasks.set(runtime.metrics().num_alive_tasks() as f64);
+        }
         self.exporter.render()
     }
 

@@ -6,6 +6,8 @@ use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Context;
 use std::task::Poll;
 use std::time::Duration;
@@ -65,6 +67,8 @@ impl Abort for TcpStream {
 #[derive(Debug, Default)]
 pub struct Kill {
     cause: OnceLock<Disconnection>,
+    /// Whether the stream ends abruptly when it is dropped.
+    abrupt: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
 }
@@ -74,8 +78,14 @@ impl Kill {
     pub fn strike(&self, cause: Disconnection) {
         // The first cause counts.
         let _ = self.cause.set(cause);
+        self.discard();
         self.reader.wake();
         self.writer.wake();
+    }
+
+    /// What the system still holds for the peer is not sent any more once the stream is dropped.
+    pub(super) fn discard(&self) {
+        self.abrupt.store(true, Relaxed);
     }
 
     /// Why the stream was ended, if it was.
@@ -208,7 +218,7 @@ impl<S: AsyncWrite + Abort + Unpin> AsyncWrite for Guarded<S> {
 
 impl<S: Abort> Drop for Guarded<S> {
     fn drop(&mut self) {
-        if self.kill.cause().is_some() {
+        if self.kill.abrupt.load(Relaxed) {
             self.stream.abort();
         }
     }

@@ -61,7 +61,7 @@ pub(super) fn linger<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         // A peer that does not close its side may not be reading either, and what the system still
         // holds for it would stay in memory. At a drain the system may go on trying without us.
         if !closed && link.cause() != Some(Disconnection::Drain) {
-            link.kill(Disconnection::TransportClosed);
+            link.discard();
         }
         drop(stream);
         link.end();

@@ -1,6 +1,5 @@
 //! The link: one Engine.IO session's way to its client, whatever transport it uses.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -18,15 +17,18 @@ use tokio::sync::futures::Notified;
 use crate::protocol::Generation;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
-use crate::wire::attachments::Announced;
 use crate::wire::guard::Kill;
 use crate::wire::links::Links;
 use crate::wire::payload::Packet;
+use crate::wire::polls::Polls;
 use crate::wire::send_queue::SendQueue;
 
 /// After how long a client without a poll counts as gone when its session is to end. A client
 /// that is there takes one round trip to poll again.
 pub(super) const SILENCE: Duration = Duration::from_secs(4);
+
+/// How long a session that polls is kept once it is closed, so that its client hears of it.
+pub const LAST_POLL: Duration = Duration::from_secs(2);
 
 /// One Engine.IO session's way to its client.
 ///
@@ -37,7 +39,8 @@ pub struct Link {
     generation: Generation,
     upgraded: AtomicBool,
     began_with: Transport,
-    closing: AtomicBool,
+    /// Since when it has been closing.
+    closing: OnceLock<Instant>,
     ending: AtomicBool,
     pinged: AtomicBool,
     over: AtomicBool,
@@ -50,7 +53,7 @@ pub struct Link {
     owing: Mutex<Option<Instant>>,
     /// The task that reads the session's WebSocket; woken when the link closes.
     pub(super) reader: AtomicWaker,
-    poll: Mutex<PollState>,
+    poll: Mutex<Polls>,
     poll_cut: Notify,
     poll_turn: tokio::sync::Mutex<()>,
     key: u64,
@@ -59,44 +62,13 @@ pub struct Link {
     opened: Instant,
 }
 
-/// What a polling session holds between its polls.
-#[derive(Debug, Default)]
-pub struct PollState {
-    /// Packets taken from the library's queue which no poll has carried yet.
-    pub held: VecDeque<Packet>,
-    /// The end of the session has been seen: what is held is all that will come.
-    pub ended: bool,
-    /// How far an upgrade to WebSocket has come.
-    pub upgrade: Upgrade,
-    /// Whether the client cannot take binary payloads.
-    pub base64: bool,
-    /// When its last poll was answered.
-    pub answered: Option<Instant>,
-    /// The attachments that its client has announced.
-    pub announced: Announced,
-}
-
-/// How far an upgrade from polling to WebSocket has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Upgrade {
-    /// There is none.
-    #[default]
-    None,
-    /// The client has opened a WebSocket.
-    Open,
-    /// At this time it has tried the WebSocket with a probe; it is about to stop polling.
-    Probed(Instant),
-    /// It has changed over.
-    Done,
-}
-
 impl Link {
     pub(super) fn new(links: Arc<Links>, key: u64, generation: Generation, began_with: Transport) -> Self {
         Self {
             generation,
             began_with,
             upgraded: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            closing: OnceLock::new(),
             ending: AtomicBool::new(false),
             pinged: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -140,6 +112,14 @@ impl Link {
     #[must_use]
     pub fn enqueue(&self, cost: usize) -> bool {
         self.queue.put(cost as u64, self.links.bounds().queue)
+    }
+
+    /// Makes room for an acknowledgement that costs `cost` bytes; it is counted as messages are.
+    ///
+    /// `false`: the client asks for more of them than it reads.
+    #[must_use]
+    pub fn enqueue_acknowledgement(&self, cost: usize) -> bool {
+        self.queue.put_acknowledgement(cost as u64, self.links.bounds().queue)
     }
 
     /// Messages that cost `cost` bytes have been handed to the transport.
@@ -189,6 +169,13 @@ impl Link {
         }
     }
 
+    /// What the system still holds for the client is not sent any more once its WebSocket is gone.
+    pub(super) fn discard(&self) {
+        if let Some(stream) = self.stream.get() {
+            stream.discard();
+        }
+    }
+
     /// We end the session for `cause`: from now on its client's events are refused.
     pub fn condemn(&self, cause: Disconnection) {
         // The first cause counts.
@@ -205,7 +192,7 @@ impl Link {
     /// is answered with 400. What is still queued is lost; a client that reads comes back.
     pub fn close(&self, cause: Disconnection) {
         self.condemn(cause);
-        self.closing.store(true, SeqCst);
+        let _ = self.closing.set(Instant::now());
         self.reader.wake();
         self.cut_poll();
     }
@@ -213,7 +200,19 @@ impl Link {
     /// Whether [`close`](Self::close) has been called.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        self.closing.load(SeqCst)
+        self.closing.get().is_some()
+    }
+
+    /// Whether its client has been given the time to hear that it is closed, and has not polled.
+    pub(super) fn is_forsaken(&self, now: Instant) -> bool {
+        let waited = |since: &Instant| now.duration_since(*since) >= LAST_POLL;
+        self.transport() == Transport::Polling && self.closing.get().is_some_and(waited)
+    }
+
+    /// The session's id, if it began with polling.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.get().map(|id| &**id)
     }
 
     /// The mark of the end is in the session's queue.
@@ -236,7 +235,7 @@ impl Link {
     }
 
     /// What the session holds between polls.
-    pub fn poll_state(&self) -> MutexGuard<'_, PollState> {
+    pub fn poll_state(&self) -> MutexGuard<'_, Polls> {
         self.poll.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -274,7 +273,7 @@ impl Link {
         }
         self.abandon();
         self.links.metrics().closed(self.transport(), self.generation, self.opened.elapsed());
-        self.links.forget(self.key, self.id.get().map(|id| &**id));
+        self.links.forget(self.key, self.id());
     }
 
     /// Makes the link known under the session's id, so that later requests find it.

@@ -11,5 +11,6 @@ pub mod link;
 pub mod links;
 mod patrol;
 pub mod payload;
+pub mod polls;
 pub mod quota;
 mod send_queue;

@@ -10,6 +10,7 @@ use tokio::time::interval;
 use crate::config::Limits;
 use crate::config::SlowConsumer;
 use crate::telemetry::disconnection::Disconnection;
+use crate::wire::link::Link;
 use crate::wire::links::Links;
 
 /// How often the patrol goes round in the time that anything may wait, within [`ROUNDS`].
@@ -44,18 +45,19 @@ impl Bounds {
 }
 
 impl Links {
-    /// Goes round for as long as the daemon lives.
-    pub async fn patrol(self: Arc<Self>) {
+    /// Goes round for as long as the daemon lives; `bury` ends a session that polls, is closed, and
+    /// whose client does not come to hear of it.
+    pub async fn patrol(self: Arc<Self>, bury: impl Fn(Arc<Link>)) {
         let shortest = self.bounds().age.min(self.bounds().attachments);
         let mut rounds = interval((shortest / ROUNDS_PER_WAIT).clamp(ROUNDS.0, ROUNDS.1));
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let now = rounds.tick().await.into_std();
-            self.go_round(now);
+            self.go_round(now, &bury);
         }
     }
 
-    fn go_round(&self, now: Instant) {
+    fn go_round(&self, now: Instant, bury: impl Fn(Arc<Link>)) {
         let bounds = self.bounds();
         for link in self.all() {
             if link.queue().is_late(now, bounds.age) && bounds.slow_consumer == SlowConsumer::Disconnect {
@@ -63,6 +65,9 @@ impl Links {
             }
             if link.owing_since().is_some_and(|since| now.duration_since(since) >= bounds.attachments) {
                 link.close(Disconnection::ProtocolError);
+            }
+            if link.is_forsaken(now) {
+                bury(link);
             }
         }
     }

@@ -8,6 +8,9 @@ use std::time::Instant;
 
 use crate::wire::backlog::Backlog;
 
+/// How many marks are kept of what waits, so how exactly its age is known.
+const MARKS: u32 = 64;
+
 /// What is queued for a client and has not been handed to its transport.
 #[derive(Debug, Default)]
 pub(super) struct SendQueue(Mutex<Queue>);
@@ -28,6 +31,17 @@ impl SendQueue {
         let mut queue = self.lock();
         let waiting = queue.backlog.waiting();
         let takes = (waiting == 0 || waiting + cost <= capacity) && !queue.late && !queue.abandoned;
+        if takes {
+            queue.backlog.put(cost);
+        }
+        takes
+    }
+
+    /// Takes `cost` bytes of an acknowledgement, whatever waits, unless that is as much again as
+    /// `capacity`: an acknowledgement is never dropped, but nobody may ask for them without end.
+    pub(super) fn put_acknowledgement(&self, cost: u64, capacity: u64) -> bool {
+        let mut queue = self.lock();
+        let takes = queue.backlog.waiting() <= capacity.saturating_mul(2) && !queue.abandoned;
         if takes {
             queue.backlog.put(cost);
         }
@@ -55,7 +69,7 @@ impl SendQueue {
     /// takes nothing until that has left.
     pub(super) fn is_late(&self, now: Instant, age: Duration) -> bool {
         let mut queue = self.lock();
-        queue.backlog.mark(now, Duration::ZERO);
+        queue.backlog.mark(now, age / MARKS);
         queue.late = queue.backlog.oldest().is_some_and(|oldest| now.duration_since(oldest) >= age);
         queue.late
     }
@@ -77,6 +91,8 @@ mod tests {
         assert_eq!((queue.take(1_000), queue.waiting()), (1_000, 0));
         assert!(queue.put(60, 100) && queue.put(40, 100) && !queue.put(1, 100));
         assert_eq!(queue.waiting(), 100);
+        while queue.put_acknowledgement(20, 100) {}
+        assert_eq!(queue.waiting(), 220);
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl Client {
         client
     }
 
+    /// How it has connected.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
     /// Opens an Engine.IO session, and goes no further.
     pub fn open(address: SocketAddr, way: Way) -> Self {
         let transport = match way {

@@ -90,6 +90,11 @@ impl Daemon {
         wait(&mut self.child, DEADLINE).unwrap_or_else(|| panic!("still running: {}", self.log()))
     }
 
+    /// The id of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::io::Write;
+use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 
@@ -110,6 +111,21 @@ impl WebSocket {
             Incoming::Text(text) => text,
             other => panic!("{other:?} where text was expected"),
         }
+    }
+
+    /// Says that nothing more will be sent, and can still be read from.
+    pub fn stop_sending(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Reads up to `most` bytes and forgets them; `false` at the end of the stream, clean or not.
+    pub fn read_some(&mut self, most: usize) -> bool {
+        self.stream.read(&mut vec![0; most]).is_ok_and(|read| read > 0)
+    }
+
+    /// Waits until something has come, and leaves it unread.
+    pub fn await_input(&mut self) {
+        let _ = self.stream.peek(&mut [0]);
     }
 
     /// Sends a text message.

@@ -1,0 +1,38 @@
+//! What a session that polls holds between its polls, and how far it has come in giving them up.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::wire::attachments::Announced;
+use crate::wire::payload::Packet;
+
+/// What a polling session holds between its polls.
+#[derive(Debug, Default)]
+pub struct Polls {
+    /// Packets taken from the library's queue which no poll has carried yet.
+    pub held: VecDeque<Packet>,
+    /// The end of the session has been seen: what is held is all that will come.
+    pub ended: bool,
+    /// How far an upgrade to WebSocket has come.
+    pub upgrade: Upgrade,
+    /// Whether the client cannot take binary payloads.
+    pub base64: bool,
+    /// When its last poll was answered.
+    pub answered: Option<Instant>,
+    /// The attachments that its client has announced.
+    pub announced: Announced,
+}
+
+/// How far an upgrade from polling to WebSocket has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upgrade {
+    /// There is none.
+    #[default]
+    None,
+    /// The client has opened a WebSocket.
+    Open,
+    /// At this time it has tried the WebSocket with a probe; it is about to stop polling.
+    Probed(Instant),
+    /// It has changed over.
+    Done,
+}
