@@ -112,6 +112,7 @@ fn panic_on_request(event: &Event<'_>) {
 
 impl MessageHandler<Adapter, ()> for Dispatch {
     fn call(&self, _: Arc<Socket<Adapter>>, value: Value, ack: Option<i64>) {
+        self.session.link().heard().count_event();
         let caught = catch_unwind(AssertUnwindSafe(|| {
             let outcome = self.event(&value);
             if let Some(ack) = ack {

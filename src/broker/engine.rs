@@ -25,6 +25,7 @@ use socketioxide::SocketIoBuilder;
 use socketioxide::service::SocketIoService;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::broker::Broker;
@@ -39,9 +40,9 @@ use crate::wire::link::Link;
 use crate::wire::payload;
 use crate::wire::payload::Packet;
 
-/// Packets the library queues for one session; never reached, as the send queue is bounded in
-/// bytes first: at 128 bytes of bookkeeping each, this many packets are 8 MiB.
-const QUEUE_PACKETS: usize = 65_536;
+/// Packets the library queues for one session beyond those of ours, which our own bounds let in:
+/// answers to what a client says that is no event.
+const LIBRARY_PACKETS: usize = 1_024;
 /// Attachments that an event may announce before the library closes the connection. Above ours,
 /// so that our own check answers first, with a reason.
 const LIBRARY_ATTACHMENTS: usize = 64;
@@ -79,7 +80,7 @@ impl Engine {
             .ws_max_message_size(max_payload)
             .ws_max_frame_size(max_payload)
             .ws_read_buffer_size(READ_BUFFER)
-            .max_buffer_size(QUEUE_PACKETS)
+            .max_buffer_size(queue_packets(limits))
             .with_adapter::<Adapter>(sockets);
         let common = ParserConfig::common()
             .max_incoming_binaries(LIBRARY_ATTACHMENTS)
@@ -184,6 +185,14 @@ impl Engine {
         let Ok(body) = body.collect().await;
         Response::from_parts(head, body.to_bytes())
     }
+}
+
+/// Packets that the library may queue for one session: so many that our own bounds, which are in
+/// bytes, are always reached first. Room costs nothing until it is used.
+fn queue_packets(limits: &config::Limits) -> usize {
+    // Acknowledgements may take as much again as messages.
+    let ours = (limits.send_queue.bytes() / payload::message_cost(0)).saturating_mul(2);
+    ours.saturating_add(LIBRARY_PACKETS).min(Semaphore::MAX_PERMITS)
 }
 
 fn request<B>(method: Method, uri: &str, body: B) -> Request<B> {

@@ -32,6 +32,7 @@ use crate::http::engine_io::Endpoint;
 use crate::http::engine_io::Wrong;
 use crate::protocol::Generation;
 use crate::protocol::Transport;
+use crate::telemetry::disconnection::Disconnection;
 use crate::wire::link::LAST_POLL;
 use crate::wire::link::Link;
 use crate::wire::payload;
@@ -90,6 +91,7 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
     follow_announcements(&link, &body);
     let closes = link.generation() == Generation::V4 && (body == "1" || body.ends_with(b"\x1e1"));
     let response = endpoint.engine.post(link.generation(), id, content_type, Full::new(body)).await;
+    bound_chatter(&link);
     if closes {
         link.end();
     }
@@ -100,14 +102,19 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
 fn follow_announcements(link: &Link, body: &Bytes) {
     let mut state = link.poll_state();
     let before = state.announced.open();
-    let may_announce = |pair: &[u8]| matches!(pair, b"45" | b"46");
-    if before.is_none() && !body.windows(2).any(may_announce) {
-        return;
-    }
     payload::follow(link.generation(), body, &mut state.announced);
     let after = state.announced.open();
     if after != before {
-        link.owes_attachments(after.is_some());
+        link.heard().owes_attachments(after.is_some());
+    }
+}
+
+/// Closes a session whose client has the library answer and does not poll for the answers.
+fn bound_chatter(link: &Link) {
+    let state = link.poll_state();
+    if link.heard().is_chatty(&state.announced, state.chatter) {
+        drop(state);
+        link.close(Disconnection::ProtocolError);
     }
 }
 
@@ -266,6 +273,7 @@ fn respond(link: &Link, packets: &[Packet]) -> Response {
     let base64 = {
         let mut state = link.poll_state();
         state.answered = Some(Instant::now());
+        state.chatter = link.heard().chatter(&state.announced);
         state.base64
     };
     let (body, content_type) = payload::encode(link.generation(), base64, packets);

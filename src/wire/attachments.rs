@@ -1,4 +1,7 @@
-//! Attachments that a client has announced and that are to follow.
+//! What the messages of a client are, as far as it is seen from outside: attachments that it has
+//! announced and that are to follow, and how many messages there were.
+
+use crate::protocol::Encoding;
 
 /// Follows the messages of one client to know whether it owes attachments.
 ///
@@ -11,6 +14,8 @@ pub struct Announced {
     /// Which announcement of this client it was.
     number: u64,
     place: Place,
+    texts: u64,
+    binaries: u64,
 }
 
 /// Where in the start of a text message the next byte stands.
@@ -30,6 +35,7 @@ enum Place {
 impl Announced {
     /// A text message begins.
     pub(super) fn begin(&mut self) {
+        self.texts += 1;
         self.place = Place::Engine;
     }
 
@@ -68,7 +74,17 @@ impl Announced {
 
     /// A binary message has come.
     pub fn binary(&mut self) {
+        self.binaries += 1;
         self.due = self.due.saturating_sub(1);
+    }
+
+    /// How many messages there were; where messages are JSON, binary ones are only parts of others.
+    #[must_use]
+    pub fn messages(&self, encoding: Encoding) -> u64 {
+        match encoding {
+            Encoding::Json => self.texts,
+            Encoding::Msgpack => self.texts + self.binaries,
+        }
     }
 
     /// The announcement whose attachments are still to come, if there is one; each has a number of
@@ -98,6 +114,16 @@ mod tests {
             announced.text(b"451-");
             assert_eq!(announced.open(), Some(2), "{start}");
         }
+    }
+
+    #[test]
+    fn messages_are_counted_without_their_attachments() {
+        let mut announced = Announced::default();
+        announced.text(b"451-[]");
+        announced.binary();
+        announced.text(b"3");
+        assert_eq!(announced.messages(Encoding::Json), 2);
+        assert_eq!(announced.messages(Encoding::Msgpack), 3);
     }
 
     #[test]

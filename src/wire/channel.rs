@@ -61,6 +61,8 @@ pub struct Channel<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     out: BytesMut,
     /// The task that waits for `out` to shrink.
     writer: Option<Waker>,
+    /// What the client had sent that is no event when `out` was last empty.
+    chatter: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
@@ -68,12 +70,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
     ///
     /// `early` are bytes that the client sent behind its handshake; `limit` is the largest message.
     pub fn new(stream: S, link: Arc<Link>, early: Bytes, limit: usize) -> Self {
+        let incoming = SizeLimit::new(limit);
         Self {
+            chatter: link.heard().chatter(incoming.announced()),
             stream: Some(stream),
             link,
             replay: early,
             swallow_probe: false,
-            incoming: SizeLimit::new(limit),
+            incoming,
             owed: None,
             too_big: false,
             pong_due: false,
@@ -95,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
         channel.swallow_probe = true;
         channel.incoming =
             SizeLimit::new(limit).with(std::mem::take(&mut channel.link.poll_state().announced));
+        channel.chatter = channel.link.heard().chatter(channel.incoming.announced());
         for packet in first {
             channel.put_packet(packet);
         }
@@ -129,9 +134,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(stream) = self.stream.as_mut().filter(|_| !self.out.is_empty()) {
             match Pin::new(stream).poll_write(cx, &self.out) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(sent)) => self.out.advance(sent),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(sent @ 1..)) => self.out.advance(sent),
+                Poll::Ready(sent) => {
+                    // Nothing will leave any more: whoever reads is to learn it, paused or not.
+                    self.out = BytesMut::new();
+                    self.link.reader.wake();
+                    return Poll::Ready(Err(sent.err().unwrap_or(io::ErrorKind::WriteZero.into())));
+                }
                 Poll::Pending => {
                     self.writer = Some(cx.waker().clone());
                     return Poll::Pending;
@@ -142,7 +151,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             // A queue that has been busy once does not keep its memory.
             self.out = BytesMut::new();
         }
+        if self.is_too_talkative() {
+            self.link.reader.wake();
+        }
+        self.chatter = self.link.heard().chatter(self.incoming.announced());
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether the client has the library answer more than it reads, so that nothing more is read from
+    /// it until it does: the answers wait in a queue that we do not see.
+    fn is_too_talkative(&self) -> bool {
+        self.link.heard().is_chatty(self.incoming.announced(), self.chatter)
     }
 
     /// Takes the frames that the library writes, and leaves out those that are not for the client.
@@ -213,6 +232,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Channel<S
         } else if this.link.is_closing() {
             this.close(GOING_AWAY);
         }
+        if !this.out.is_empty() && this.is_too_talkative() {
+            return Poll::Pending;
+        }
         let Some(stream) = &mut this.stream else {
             return Poll::Ready(Ok(()));
         };
@@ -239,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Channel<S
         let owed = this.incoming.announced().open();
         if owed != this.owed {
             this.owed = owed;
-            this.link.owes_attachments(owed.is_some());
+            this.link.heard().owes_attachments(owed.is_some());
         }
         Poll::Ready(Ok(()))
     }

@@ -18,6 +18,7 @@ use crate::protocol::Generation;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
 use crate::wire::guard::Kill;
+use crate::wire::heard::Heard;
 use crate::wire::links::Links;
 use crate::wire::payload::Packet;
 use crate::wire::polls::Polls;
@@ -49,8 +50,7 @@ pub struct Link {
     /// What ends the stream under the session's WebSocket.
     stream: OnceLock<Arc<Kill>>,
     queue: SendQueue,
-    /// Since when the client owes attachments that it has announced.
-    owing: Mutex<Option<Instant>>,
+    heard: Heard,
     /// The task that reads the session's WebSocket; woken when the link closes.
     pub(super) reader: AtomicWaker,
     poll: Mutex<Polls>,
@@ -75,7 +75,7 @@ impl Link {
             cause: OnceLock::new(),
             stream: OnceLock::new(),
             queue: SendQueue::default(),
-            owing: Mutex::default(),
+            heard: Heard::new(links.encoding()),
             reader: AtomicWaker::new(),
             poll: Mutex::default(),
             poll_cut: Notify::new(),
@@ -145,14 +145,10 @@ impl Link {
         self.links.dequeued(self.queue.abandon());
     }
 
-    /// The client owes attachments from now on, or owes none any more.
-    pub fn owes_attachments(&self, owes: bool) {
-        *self.owing.lock().unwrap_or_else(PoisonError::into_inner) = owes.then(Instant::now);
-    }
-
-    /// Since when the client has owed attachments.
-    pub(super) fn owing_since(&self) -> Option<Instant> {
-        *self.owing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What its client has said.
+    #[must_use]
+    pub fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     /// The session's packets travel over the stream that `kill` ends.

@@ -6,6 +6,7 @@ mod backlog;
 pub mod channel;
 pub mod frame;
 pub mod guard;
+pub mod heard;
 mod linger;
 pub mod link;
 pub mod links;

@@ -63,7 +63,8 @@ impl Links {
             if link.queue().is_late(now, bounds.age) && bounds.slow_consumer == SlowConsumer::Disconnect {
                 link.close(Disconnection::SlowConsumer);
             }
-            if link.owing_since().is_some_and(|since| now.duration_since(since) >= bounds.attachments) {
+            if link.heard().owing_since().is_some_and(|since| now.duration_since(since) >= bounds.attachments)
+            {
                 link.close(Disconnection::ProtocolError);
             }
             if link.is_forsaken(now) {

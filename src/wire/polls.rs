@@ -21,6 +21,8 @@ pub struct Polls {
     pub answered: Option<Instant>,
     /// The attachments that its client has announced.
     pub announced: Announced,
+    /// What [`Heard::chatter`](crate::wire::heard::Heard::chatter) was when a poll was last answered.
+    pub chatter: u64,
 }
 
 /// How far an upgrade from polling to WebSocket has come.

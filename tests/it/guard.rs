@@ -377,6 +377,47 @@ fn a_panic_costs_one_event_of_one_client_and_is_counted() {
     bystander.finish();
 }
 
+#[test]
+fn answers_that_a_client_provokes_and_does_not_read_are_few() {
+    for parser in ["socketio.parser=json", "socketio.parser=msgpack"] {
+        let daemon = Daemon::start(&["--set", parser, "--set", "limits.write_stall=1s"]);
+        let before = Vitals::least(&daemon);
+        for way in [Way::WebSocket3, Way::Upgrade4] {
+            let mut client = Client::open(daemon.address, way);
+            if way == Way::Upgrade4 {
+                client.upgrade();
+            }
+            // Each is answered with as much as it says itself.
+            let namespace = format!("/{}", "x".repeat(300_000));
+            let sent = client.socket().flood(|socket| match parser {
+                "socketio.parser=json" => socket.send(&format!("40{namespace},")),
+                _ => {
+                    let packet = rmpv::Value::Map(vec![
+                        ("type".into(), 0.into()),
+                        ("nsp".into(), namespace.as_str().into()),
+                    ]);
+                    let mut bytes = vec![];
+                    rmpv::encode::write_value(&mut bytes, &packet).unwrap();
+                    match way {
+                        Way::WebSocket3 => socket.send_binary(&[&[4], bytes.as_slice()].concat()),
+                        _ => socket.send_binary(&bytes),
+                    }
+                }
+            });
+            assert!(sent < 200, "{way:?}: {sent} were taken");
+            before.await_again(&daemon).unwrap();
+        }
+        // Sixteen of them for each of two, and what the allocator keeps.
+        let after = Vitals::least(&daemon).memory;
+        assert!(after < before.memory + 60_000, "{parser}: {} KiB, then {after} KiB", before.memory);
+        let client = Client::open(daemon.address, Way::Polling4);
+        let body = vec!["40/x,"; 10_000].join("\x1e");
+        let answer = http::request(daemon.address, "POST", &client.polling_target(), &[], body.as_bytes());
+        assert_eq!(answer.status, 200);
+        assert_eq!(http::get(daemon.address, &client.polling_target()).status, 400);
+    }
+}
+
 /// Begins something that it does not go on with.
 type Stop = fn(&Daemon) -> Vec<Box<dyn Any>>;
 

@@ -27,6 +27,8 @@ pub enum Incoming {
 pub struct WebSocket {
     stream: TcpStream,
     buffer: BytesMut,
+    /// Whether something could not be sent.
+    failed: bool,
 }
 
 impl WebSocket {
@@ -43,7 +45,7 @@ impl WebSocket {
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
-        let mut socket = Self { stream, buffer: BytesMut::new() };
+        let mut socket = Self { stream, buffer: BytesMut::new(), failed: false };
         let head = socket.head();
         let status = head.lines().next().unwrap_or_default().to_owned();
         if !status.starts_with("HTTP/1.1 101 ") {
@@ -118,6 +120,17 @@ impl WebSocket {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Sends again and again, and reads nothing, until the server has ended the connection; says how
+    /// many times.
+    pub fn flood(&mut self, mut send: impl FnMut(&mut Self)) -> usize {
+        let mut sent = 0;
+        while !self.failed {
+            send(self);
+            sent += 1;
+        }
+        sent
+    }
+
     /// Reads up to `most` bytes and forgets them; `false` at the end of the stream, clean or not.
     pub fn read_some(&mut self, most: usize) -> bool {
         self.stream.read(&mut vec![0; most]).is_ok_and(|read| read > 0)
@@ -147,6 +160,6 @@ impl WebSocket {
 
     /// Sends bytes as they are; that the server has gone already is no failure of a client.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        self.failed |= self.stream.write_all(bytes).is_err();
     }
 }
