@@ -9,6 +9,10 @@ use serde::Deserializer;
 use serde::Serialize;
 
 use crate::config::Origins;
+use crate::config::Proxies;
+use crate::config::SocketMode;
+use crate::config::SocketPath;
+use crate::config::Tls;
 use crate::config::text;
 
 /// Where and for whom the broker listens.
@@ -26,6 +30,17 @@ pub struct Server {
     /// Default: `5000`. Takes effect: at restart.
     pub port: u16,
 
+    /// Path of a unix socket to listen on, instead of `host` and `port`.
+    ///
+    /// Default: none. Takes effect: at restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unix_socket: Option<SocketPath>,
+
+    /// Permissions of the unix socket: who may write to it may connect.
+    ///
+    /// Default: `"0660"`. Takes effect: at restart.
+    pub unix_socket_mode: SocketMode,
+
     /// Path under which clients connect. A slash at its end makes no difference.
     ///
     /// Default: `"/socket.io"`. Takes effect: at restart.
@@ -37,13 +52,40 @@ pub struct Server {
     /// Default: `["*"]`. Takes effect: at restart.
     pub allowed_origins: Origins,
 
+    /// Peers whose `X-Forwarded-For` counts, and who begin with a header of the PROXY protocol if
+    /// `proxy_protocol` says so: addresses, networks, and `"unix"` for those of the unix socket.
+    ///
+    /// Default: `[]`. Takes effect: at restart.
+    pub trusted_proxies: Proxies,
+
+    /// Whether connections of `trusted_proxies` begin with a header of the PROXY protocol, version
+    /// 1 or 2. They then must; those of all others must not.
+    ///
+    /// Default: `false`. Takes effect: at restart.
+    pub proxy_protocol: bool,
+
     /// Threads that serve connections; 0 is one per core.
     ///
     /// Default: `0`. Takes effect: at restart.
     workers: u16,
+
+    /// What encrypts the connections of clients; without it they are not encrypted.
+    ///
+    /// Default: none. Takes effect: at restart; its files are read again on reload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 impl Server {
+    /// What is wrong between keys, and the key that it is said of.
+    pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        let lonely = self.proxy_protocol && self.trusted_proxies.is_empty();
+        lonely.then_some((
+            "proxy_protocol",
+            "nobody is trusted to send a header; write the proxies into `trusted_proxies`",
+        ))
+    }
+
     /// Threads that serve connections; `None` is one per core.
     #[must_use]
     pub fn workers(&self) -> Option<usize> {
@@ -56,9 +98,14 @@ impl Default for Server {
         Self {
             host: Host("0.0.0.0".to_owned()),
             port: 5000,
+            unix_socket: None,
+            unix_socket_mode: SocketMode::OWNER_AND_GROUP,
             path: RequestPath("/socket.io".to_owned()),
             allowed_origins: Origins::any(),
+            trusted_proxies: Proxies::default(),
+            proxy_protocol: false,
             workers: 0,
+            tls: None,
         }
     }
 }
