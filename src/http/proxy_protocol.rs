@@ -55,15 +55,18 @@ pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Opt
         header.resize(FIXED_V2 + length, 0);
         stream.read_exact(header.get_mut(FIXED_V2..).unwrap_or_default()).await?;
     }
-    parse(&header).ok_or_else(|| ErrorKind::InvalidData.into())
+    parse(&header)
 }
 
 /// Parses a header that is all of `bytes`.
-fn parse(bytes: &[u8]) -> Option<Option<IpAddr>> {
+fn parse(bytes: &[u8]) -> io::Result<Option<IpAddr>> {
     let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
-    let (header, length) = ProxyHeader::parse(bytes, config).ok()?;
-    let whole = length == bytes.len();
-    whole.then(|| header.proxied_address().map(|address| address.source.ip().to_canonical()))
+    match ProxyHeader::parse(bytes, config) {
+        Ok((header, length)) if length == bytes.len() => {
+            Ok(header.proxied_address().map(|address| address.source.ip().to_canonical()))
+        }
+        _ => Err(ErrorKind::InvalidData.into()),
+    }
 }
 
 #[cfg(test)]

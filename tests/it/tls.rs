@@ -66,6 +66,44 @@ fn clients_of_every_kind_talk_over_both_versions_of_tls() {
 }
 
 #[test]
+fn what_waits_for_a_slow_reader_comes_without_a_further_event() {
+    let authority = Authority::new();
+    let daemon = start(&Files::of(&authority.issue()), false, &["--set", "limits.send_queue=64 MB"]);
+    let tunnel = TlsClient::new(&VERSIONS, &authority, None).tunnel(daemon.address);
+    let message = "x".repeat(900_000);
+    for way in [Way::WebSocket4, Way::Polling4] {
+        let mut reader = Client::connect(tunnel.address, way);
+        reader.subscribe("\"r\"");
+        let mut publisher = Client::connect(tunnel.address, Way::WebSocket4);
+        for _ in 0..30 {
+            assert_eq!(publisher.ask(&format!("[\"publish\",\"r\",\"{message}\"]")), "[]");
+        }
+        for _ in 0..30 {
+            reader.expect(&format!("[\"data\",\"r\",\"{message}\"]"));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_given_up_over_tls_too() {
+    let authority = Authority::new();
+    let more = ["--set", "limits.write_stall=1s", "--set", "limits.send_queue=200 MB"];
+    let daemon = start(&Files::of(&authority.issue()), false, &more);
+    let client = TlsClient::new(&VERSIONS, &authority, None);
+    let tunnel = client.tunnel(daemon.address);
+    let mut stalled = Client::connect(tunnel.address, Way::WebSocket4);
+    stalled.subscribe("\"r\"");
+    let mut publisher = Client::connect(tunnel.address, Way::WebSocket4);
+    let message = "x".repeat(900_000);
+    for _ in 0..40 {
+        assert_eq!(publisher.ask(&format!("[\"publish\",\"r\",\"{message}\"]")), "[]");
+    }
+    daemon.await_metric("humble_broker_disconnections_total{reason=\"write_stalled\"}", 1.0);
+    daemon.await_metric("humble_broker_rooms", 0.0);
+    publisher.assert_silence();
+}
+
+#[test]
 fn http_1_1_is_the_only_protocol_that_is_agreed_on() {
     let authority = Authority::new();
     let daemon = start(&Files::of(&authority.issue()), false, &[]);

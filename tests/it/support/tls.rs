@@ -107,9 +107,9 @@ impl Files {
 
     /// The arguments that name the files; with `client_ca`, that one too.
     pub fn arguments(&self, client_ca: bool) -> Vec<String> {
-        let names = ["certificate", "key", "client_ca"];
-        let named = names.iter().take(if client_ca { 3 } else { 2 });
-        named
+        ["certificate", "key", "client_ca"]
+            .into_iter()
+            .take(if client_ca { 3 } else { 2 })
             .flat_map(|name| ["--set".to_owned(), format!("server.tls.{name}={}", self.path(name))])
             .collect()
     }
