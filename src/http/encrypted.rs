@@ -80,3 +80,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rcgen::generate_simple_self_signed;
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::io::duplex;
+    use tokio::time::timeout;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::crypto::aws_lc_rs;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+    use super::*;
+    use crate::http::tls;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_written_arrives_though_nobody_flushes() {
+        let own = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .unwrap();
+        let (near, far) = duplex(1_000);
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (server, client) = tokio::join!(acceptor.accept(near), tls::connect_to_any(far));
+        let (mut server, mut client) = (Encrypted::new(server.unwrap()), client.unwrap());
+        let sent: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let expected = sent.clone();
+        let writing = tokio::spawn(async move {
+            server.write_all(&sent).await.unwrap();
+            server
+        });
+        let mut received = vec![0; expected.len()];
+        timeout(Duration::from_secs(1), client.read_exact(&mut received)).await.unwrap().unwrap();
+        assert_eq!(received, expected);
+        drop(writing.await.unwrap());
+    }
+}

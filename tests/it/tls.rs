@@ -98,7 +98,6 @@ fn a_client_that_does_not_read_is_given_up_over_tls_too() {
     for _ in 0..40 {
         assert_eq!(publisher.ask(&format!("[\"publish\",\"r\",\"{message}\"]")), "[]");
     }
-    daemon.await_metric("humble_broker_disconnections_total{reason=\"write_stalled\"}", 1.0);
     daemon.await_metric("humble_broker_rooms", 0.0);
     publisher.assert_silence();
 }
