@@ -9,7 +9,7 @@ pub mod listener;
 mod peer;
 pub mod polling;
 pub mod probe;
-mod proxy_protocol;
+pub mod proxy_protocol;
 pub mod public;
 pub mod tls;
 mod websocket;

@@ -35,7 +35,7 @@ const LONGEST_V2: usize = 536;
 /// # Errors
 ///
 /// When there is none, or it is malformed or too long.
-pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<IpAddr>> {
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<IpAddr>> {
     let mut header = vec![0; SHORTEST];
     stream.read_exact(&mut header).await?;
     if header.starts_with(V1) {
