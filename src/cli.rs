@@ -17,7 +17,7 @@ use crate::config::SHIPPED;
 use crate::config::Sources;
 use crate::daemon;
 use crate::failure::Failure;
-use crate::http::health;
+use crate::http::probe;
 
 /// Runs the program with the command line `args`.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
@@ -37,6 +37,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure
     let sources = arguments.sources()?;
     let config = Config::load(&sources)?;
     if check_config {
+        daemon::check(&config)?;
         return print(&format!("the configuration is valid: {sources}\n"));
     }
     if print_config {
@@ -71,7 +72,7 @@ struct Arguments {
     #[arg(long)]
     port: Option<u16>,
 
-    /// Address and port for health and metrics, apart from the clients
+    /// Address and port, or `unix:/path`, for health and metrics, apart from the clients
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
 
@@ -95,7 +96,7 @@ struct Arguments {
     reason = "clap knows flags as booleans; at most one of these is set"
 )]
 struct Action {
-    /// Checks the configuration; exits with 0 or 78
+    /// Checks the configuration and every file that it names; exits with 0 or 78
     #[arg(long, help_heading = "Actions")]
     check_config: bool,
 
@@ -130,8 +131,8 @@ impl Arguments {
     /// told, but the code says no more than "no": containers know 0 and 1 only.
     fn ask_for_health(self) -> ExitCode {
         let answer = self.sources().and_then(|sources| {
-            let (host, port) = health_address(&Config::load(&sources)?);
-            health::check(&host, port)
+            let config = Config::load(&sources)?;
+            probe::check(&config.server, &config.admin)
         });
         match answer {
             Ok(()) => ExitCode::SUCCESS,
@@ -141,21 +142,6 @@ impl Arguments {
             }
         }
     }
-}
-
-/// Where a broker of this configuration answers operators.
-fn health_address(config: &Config) -> (String, u16) {
-    let (host, port) = match config.admin.listen {
-        Some(address) => (address.ip().to_string(), address.port()),
-        None => (config.server.host.as_str().to_owned(), config.server.port),
-    };
-    // The addresses that mean all of them to a server mean this machine to its clients.
-    let host = match host.as_str() {
-        "0.0.0.0" => "127.0.0.1".to_owned(),
-        "::" => "::1".to_owned(),
-        _ => host,
-    };
-    (host, port)
 }
 
 /// What clap says of a wrong command line; the program's name comes before it.

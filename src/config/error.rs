@@ -78,8 +78,9 @@ impl From<Error> for Failure {
 }
 
 /// What serde says about Rust, and what it means to someone who writes TOML.
-const WORDS: [(&str, &str); 10] = [
+const WORDS: [(&str, &str); 11] = [
     ("unknown field `", "unknown key `"),
+    ("missing field `", "missing key `"),
     ("unknown variant `", "unknown value `"),
     ("invalid type: map,", "invalid type: table,"),
     (", expected a sequence", ", expected an array"),

@@ -8,10 +8,14 @@ mod drain;
 mod error;
 mod limits;
 mod log;
+mod origins;
+mod proxies;
 mod server;
+mod socket;
 mod socketio;
 mod sources;
 mod text;
+mod tls;
 mod units;
 
 use serde::Deserialize;
@@ -19,6 +23,7 @@ use serde::Serialize;
 use toml::de::Deserializer;
 
 pub use admin::Admin;
+pub use admin::Listen;
 pub use drain::Drain;
 pub use error::Error;
 pub use limits::HeaderSize;
@@ -28,15 +33,19 @@ pub use limits::SlowConsumer;
 pub use log::Filter;
 pub use log::Format;
 pub use log::Log;
+pub use origins::Origins;
+pub use proxies::Proxies;
 pub use server::Host;
-pub use server::Origins;
 pub use server::RequestPath;
 pub use server::Server;
+pub use socket::SocketMode;
+pub use socket::SocketPath;
 pub use socketio::SocketIo;
 pub use socketio::Transports;
 pub use sources::DEFAULT_FILE;
 pub use sources::Override;
 pub use sources::Sources;
+pub use tls::Tls;
 pub use units::ByteSize;
 pub use units::Capacity;
 pub use units::Delay;
@@ -71,7 +80,13 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, Error> {
         let document = sources.read()?;
         let table = sources.merge(&document)?;
-        Self::deserialize(Deserializer::from(table)).map_err(|error| sources.blame(&document, &error))
+        let place = |key| Some(table.get_ref().get("server")?.get_ref().as_table()?.get(key)?.span());
+        let config = Self::deserialize(Deserializer::from(table.clone()))
+            .map_err(|error| sources.blame(&document, error.span(), error.message()))?;
+        match config.server.contradiction() {
+            Some((key, message)) => Err(sources.blame(&document, place(key), message)),
+            None => Ok(config),
+        }
     }
 }
 
@@ -127,7 +142,10 @@ mod tests {
             let refusal = load(&format!("[{section}]\nbogus = 1"), &[], &[]).unwrap_err();
             let (_, known) = refusal.lines().next().unwrap().split_once("expected ").unwrap();
             for key in known.split('`').skip(1).step_by(2) {
-                let is_there = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+                // A table that is not there by default is shown by its own heading.
+                let starts = [format!("{key} = "), format!("[{section}.{key}]")];
+                let is_there =
+                    |line: &str| starts.iter().any(|start| line.trim_start_matches("# ").starts_with(start));
                 assert!(text.lines().any(is_there), "{section}.{key} is missing");
                 keys += 1;
             }

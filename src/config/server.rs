@@ -8,6 +8,11 @@ use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
 
+use crate::config::Origins;
+use crate::config::Proxies;
+use crate::config::SocketMode;
+use crate::config::SocketPath;
+use crate::config::Tls;
 use crate::config::text;
 
 /// Where and for whom the broker listens.
@@ -25,6 +30,17 @@ pub struct Server {
     /// Default: `5000`. Takes effect: at restart.
     pub port: u16,
 
+    /// Path of a unix socket to listen on, instead of `host` and `port`.
+    ///
+    /// Default: none. Takes effect: at restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unix_socket: Option<SocketPath>,
+
+    /// Permissions of the unix socket: who may write to it may connect.
+    ///
+    /// Default: `"0660"`. Takes effect: at restart.
+    pub unix_socket_mode: SocketMode,
+
     /// Path under which clients connect. A slash at its end makes no difference.
     ///
     /// Default: `"/socket.io"`. Takes effect: at restart.
@@ -36,13 +52,40 @@ pub struct Server {
     /// Default: `["*"]`. Takes effect: at restart.
     pub allowed_origins: Origins,
 
+    /// Peers whose `X-Forwarded-For` counts, and who begin with a header of the PROXY protocol if
+    /// `proxy_protocol` says so: addresses, networks, and `"unix"` for those of the unix socket.
+    ///
+    /// Default: `[]`. Takes effect: at restart.
+    pub trusted_proxies: Proxies,
+
+    /// Whether connections of `trusted_proxies` begin with a header of the PROXY protocol, version
+    /// 1 or 2. They then must; those of all others must not.
+    ///
+    /// Default: `false`. Takes effect: at restart.
+    pub proxy_protocol: bool,
+
     /// Threads that serve connections; 0 is one per core.
     ///
     /// Default: `0`. Takes effect: at restart.
     workers: u16,
+
+    /// What encrypts the connections of clients; without it they are not encrypted.
+    ///
+    /// Default: none. Takes effect: at restart; its files are read again on reload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 impl Server {
+    /// What is wrong between keys, and the key that it is said of.
+    pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        let lonely = self.proxy_protocol && self.trusted_proxies.is_empty();
+        lonely.then_some((
+            "proxy_protocol",
+            "nobody is trusted to send a header; write the proxies into `trusted_proxies`",
+        ))
+    }
+
     /// Threads that serve connections; `None` is one per core.
     #[must_use]
     pub fn workers(&self) -> Option<usize> {
@@ -55,9 +98,14 @@ impl Default for Server {
         Self {
             host: Host("0.0.0.0".to_owned()),
             port: 5000,
+            unix_socket: None,
+            unix_socket_mode: SocketMode::OWNER_AND_GROUP,
             path: RequestPath("/socket.io".to_owned()),
-            allowed_origins: Origins(vec![Origin::Any]),
+            allowed_origins: Origins::any(),
+            trusted_proxies: Proxies::default(),
+            proxy_protocol: false,
             workers: 0,
+            tls: None,
         }
     }
 }
@@ -108,7 +156,7 @@ impl fmt::Display for Host {
 
 /// Whether `text` is letters, digits, hyphens and underscores between single dots, and cannot be
 /// mistaken for an address.
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let letter = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'-' || letter == b'_';
     let address = text.bytes().all(|letter| letter.is_ascii_digit() || letter == b'.');
     !address && text.split('.').all(|label| !label.is_empty() && label.bytes().all(letter))
@@ -157,87 +205,6 @@ impl From<RequestPath> for String {
     fn from(path: RequestPath) -> Self {
         path.0
     }
-}
-
-/// Origins of web pages that may connect.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub struct Origins(Vec<Origin>);
-
-impl Origins {
-    /// Whether a page of `origin`, the value of a request's `Origin`, may connect.
-    #[must_use]
-    pub fn allow(&self, origin: &[u8]) -> bool {
-        self.0.iter().any(|allowed| match allowed {
-            Origin::Any => true,
-            Origin::Exactly(allowed) => allowed.as_bytes() == origin,
-        })
-    }
-}
-
-/// An origin of web pages that may connect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
-enum Origin {
-    /// `*`
-    Any,
-    /// As browsers write it.
-    Exactly(String),
-}
-
-impl<'de> Deserialize<'de> for Origin {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text::read(deserializer, str::parse)
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self::Any);
-        }
-        if text == "null" || is_origin(text) {
-            return Ok(Self::Exactly(text.to_owned()));
-        }
-        let form = "write `*`, or scheme, host and port as browsers do, in small letters, with a port only \
-                    if it is not the scheme's own, like `https://example.com` or `http://localhost:8080`";
-        Err(format!("`{text}` is not an origin; {form}"))
-    }
-}
-
-impl From<Origin> for String {
-    fn from(origin: Origin) -> Self {
-        match origin {
-            Origin::Any => "*".to_owned(),
-            Origin::Exactly(text) => text,
-        }
-    }
-}
-
-/// Whether a browser could send `text` as an origin; one that it could not would match no page.
-fn is_origin(text: &str) -> bool {
-    let Some((scheme, authority)) = text.split_once("://") else { return false };
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    let own = match scheme {
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
-    };
-    let port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| Some(number) != own));
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host =
-        address.map_or_else(|| is_host(host), |address| address.parse::<IpAddr>().is_ok_and(|a| a.is_ipv6()));
-    let scheme = scheme.starts_with(|letter: char| letter.is_ascii_lowercase())
-        && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
-    scheme && host && port && !text.contains(|letter: char| letter.is_ascii_uppercase())
-}
-
-fn is_host(text: &str) -> bool {
-    is_host_name(text) || text.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4())
 }
 
 #[cfg(test)]
@@ -308,58 +275,6 @@ mod tests {
         for text in ["/healthz", "/readyz/", "/metrics"] {
             let refusal = server(&format!("path = '{text}'")).unwrap_err();
             assert!(refusal.starts_with(&format!("`{text}` is where operators ask")), "{refusal}");
-        }
-    }
-
-    #[test]
-    fn only_listed_origins_are_allowed() {
-        let some =
-            server("allowed_origins = ['https://example.com', 'http://localhost:8080', 'null']").unwrap();
-        for origin in ["https://example.com", "http://localhost:8080", "null"] {
-            assert!(some.allowed_origins.allow(origin.as_bytes()), "{origin}");
-        }
-        for origin in
-            ["http://example.com", "https://example.com:8443", "https://example.com.evil.example", "", "*"]
-        {
-            assert!(!some.allowed_origins.allow(origin.as_bytes()), "{origin}");
-        }
-        assert!(Server::default().allowed_origins.allow(b"https://anywhere.example"));
-        assert!(!server("allowed_origins = []").unwrap().allowed_origins.allow(b"https://example.com"));
-    }
-
-    #[test]
-    fn an_origin_that_no_browser_sends_is_refused() {
-        let valid = [
-            "http://127.0.0.1:3000",
-            "https://[::1]",
-            "https://[::1]:8443",
-            "capacitor://localhost",
-            "http://a:443",
-        ];
-        for text in valid {
-            assert!(is_origin(text), "{text}");
-        }
-        let refused = [
-            "",
-            "example.com",
-            "https://",
-            "https://example.com/",
-            "https://example.com/path",
-            "https://Example.com",
-            "https://example.com:443",
-            "http://example.com:80",
-            "https://example.com:",
-            "https://example.com:99999",
-            "https://*.example.com",
-            "https://user@example.com",
-            "https://::1",
-            "https://[1.2.3.4]",
-            "1http://a",
-            "https://a b",
-        ];
-        for text in refused {
-            let refusal = server(&format!("allowed_origins = ['{text}']")).unwrap_err();
-            assert!(refusal.starts_with(&format!("`{text}` is not an origin; write `*`")), "{refusal}");
         }
     }
 

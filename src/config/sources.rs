@@ -86,7 +86,8 @@ impl Sources {
 
     /// The table of `document`, with everything set that the overrides set.
     pub(super) fn merge<'a>(&'a self, document: &'a Document<'_>) -> Result<Spanned<DeTable<'a>>, Error> {
-        let mut table = DeTable::parse(&document.text).map_err(|error| document.error(&error))?;
+        let mut table =
+            DeTable::parse(&document.text).map_err(|error| document.error(error.span(), error.message()))?;
         for (position, layer) in self.overrides.iter().enumerate() {
             let value = layer.value()?;
             layer.set(table.get_mut(), value, document.beyond(position));
@@ -94,14 +95,14 @@ impl Sources {
         Ok(table)
     }
 
-    /// Names the source of an error in a merged table.
-    pub(super) fn blame(&self, document: &Document<'_>, error: &toml::de::Error) -> Error {
-        let start = error.span().map_or(0, |span| span.start);
+    /// Names the source of what is wrong at `span` of a merged table.
+    pub(super) fn blame(&self, document: &Document<'_>, span: Option<Range<usize>>, message: &str) -> Error {
+        let start = span.as_ref().map_or(0, |span| span.start);
         let culprit =
             start.checked_sub(document.beyond(0).start).and_then(|position| self.overrides.get(position));
         match culprit {
-            Some(layer) => Error::in_override(&layer.name, error.message()),
-            None => document.error(error),
+            Some(layer) => Error::in_override(&layer.name, message),
+            None => document.error(span, message),
         }
     }
 }
@@ -135,10 +136,10 @@ impl Document<'_> {
         start..start
     }
 
-    fn error(&self, error: &toml::de::Error) -> Error {
+    fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
         // Only a text that ends too early is wrong at no place in it.
-        let span = error.span().unwrap_or(self.text.len()..self.text.len());
-        Error::in_file(self.file, &self.text, span, error.message())
+        let span = span.unwrap_or(self.text.len()..self.text.len());
+        Error::in_file(self.file, &self.text, span, message)
     }
 }
 

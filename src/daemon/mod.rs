@@ -1,14 +1,14 @@
 //! The life of the process: assemble, serve, drain.
 
+mod listeners;
+mod reload;
 mod signals;
 mod supervisor;
 mod systemd;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,6 +27,7 @@ use crate::http::Terms;
 use crate::http::admin;
 use crate::http::admin::Admin;
 use crate::http::engine_io::Endpoint;
+use crate::http::entrance::Entrance;
 use crate::http::health::Health;
 use crate::http::health::Phase;
 use crate::http::polling;
@@ -36,6 +37,8 @@ use crate::telemetry::log;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::links::Links;
 
+use listeners::Listeners;
+use reload::Reload;
 use signals::Signals;
 use supervisor::Supervisor;
 
@@ -67,6 +70,15 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
     ended
 }
 
+/// Reads every file that the configuration names, as a start would.
+///
+/// # Errors
+///
+/// When one of them cannot be used.
+pub fn check(config: &Config) -> Result<(), Failure> {
+    Reload::new(config).map(drop)
+}
+
 /// A daemon that serves.
 struct Daemon {
     config: Config,
@@ -74,6 +86,7 @@ struct Daemon {
     links: Arc<Links>,
     metrics: Metrics,
     signals: Signals,
+    reload: Reload,
     supervisor: Supervisor,
     phase: watch::Sender<Phase>,
     /// Tells the tasks that it is over.
@@ -90,12 +103,8 @@ impl Daemon {
         let (broker, engine) =
             Broker::new(&config.socketio, &config.limits, links.clone(), metrics.broker.clone());
 
-        let public = http::bind(config.server.host.as_str(), config.server.port).await?;
-        let admin = match &config.admin.listen {
-            Some(address) => Some(http::bind(&address.ip().to_string(), address.port()).await?),
-            None => None,
-        };
-        let bound = Bound::of(&public, admin.as_ref())?;
+        let reload = Reload::new(&config)?;
+        let Listeners { public, admin, bound } = Listeners::bind(&config.server, &config.admin).await?;
 
         let phase = watch::Sender::new(Phase::Serving);
         let health = Health::new(phase.subscribe());
@@ -115,6 +124,7 @@ impl Daemon {
             config.admin.metrics,
         );
         let terms = Terms {
+            entrance: Entrance::default(),
             header_timeout: config.limits.header_timeout.get(),
             write_stall: config.limits.write_stall.get(),
             traffic: metrics.traffic.clone(),
@@ -132,17 +142,18 @@ impl Daemon {
             None => routes = routes.merge(operators),
         }
         let routes = public::counted(routes);
+        let terms = Terms { entrance: Entrance::for_clients(&config.server, reload.tls()), ..terms };
         supervisor.spawn("public listener", http::serve(public, routes, terms, stop.subscribe()));
         supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
         supervisor.spawn("metrics upkeep", upkeep(metrics.clone(), stop.subscribe()));
-        info!("serving clients on {}, operators on {}", bound.public, bound.admin());
+        info!("serving clients on {}, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
-        Ok(Self { config, broker, links, metrics, signals, supervisor, phase, stop })
+        Ok(Self { config, broker, links, metrics, signals, reload, supervisor, phase, stop })
     }
 
     async fn serve(mut self) -> Result<(), Failure> {
         let ended = tokio::select! {
-            signal = self.signals.end() => {
+            signal = self.signals.end(&self.reload) => {
                 info!("{signal}: shutting down");
                 Ok(())
             }
@@ -169,7 +180,7 @@ impl Daemon {
             ended = timeout_at(deadline, emptied) => if ended.is_err() {
                 warn!(sessions = self.links.all().len(), "the drain has run out of time: cutting off what is left");
             },
-            signal = self.signals.end() => {
+            signal = self.signals.end(&self.reload) => {
                 warn!(sessions = self.links.all().len(), "{signal} again: cutting off what is left");
             }
         }
@@ -188,26 +199,5 @@ async fn upkeep(metrics: Metrics, mut stop: watch::Receiver<bool>) {
             _ = ticks.tick() => metrics.upkeep(),
             () = http::stopped(&mut stop) => return,
         }
-    }
-}
-
-/// The addresses that were bound, which matter when a port was picked.
-struct Bound {
-    public: SocketAddr,
-    admin: Option<SocketAddr>,
-}
-
-impl Bound {
-    fn of(public: &TcpListener, admin: Option<&TcpListener>) -> Result<Self, Failure> {
-        let address = |listener: &TcpListener| {
-            listener
-                .local_addr()
-                .map_err(|error| Failure::Unavailable(format!("cannot tell what was bound: {error}")))
-        };
-        Ok(Self { public: address(public)?, admin: admin.map(address).transpose()? })
-    }
-
-    fn admin(&self) -> SocketAddr {
-        self.admin.unwrap_or(self.public)
     }
 }

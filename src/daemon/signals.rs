@@ -6,8 +6,8 @@ use futures_util::StreamExt;
 use signal_hook::consts::SIGHUP;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
-use tracing::warn;
 
+use crate::daemon::reload::Reload;
 use crate::failure::Failure;
 
 /// A wish of whoever runs the daemon.
@@ -42,13 +42,11 @@ impl Signals {
             .map_err(|error| Failure::Internal(format!("cannot listen for signals: {error}")))
     }
 
-    /// Waits for the next signal that ends the daemon.
-    ///
-    /// There is no reload yet; whoever asks for one is told so rather than losing the daemon.
-    pub(super) async fn end(&mut self) -> Signal {
+    /// Waits for the next signal that ends the daemon; those that ask for a reload get one.
+    pub(super) async fn end(&mut self, reload: &Reload) -> Signal {
         loop {
             match self.next().await {
-                Signal::Reload => warn!("SIGHUP: the configuration is read again only at a restart"),
+                Signal::Reload => reload.run(),
                 signal => return signal,
             }
         }

@@ -2,13 +2,13 @@
 
 use sd_notify::NotifyState;
 
-use crate::daemon::Bound;
+use crate::daemon::listeners::Bound;
 
 /// The daemon serves, on these addresses.
 pub(super) fn ready(bound: &Bound) {
-    let status = format!("serving clients on {}, operators on {}", bound.public, bound.admin());
+    let status = format!("serving clients on {}, operators on {}", bound.public, bound.admin);
     let public = format!("X_LISTEN={}", bound.public);
-    let admin = format!("X_ADMIN_LISTEN={}", bound.admin());
+    let admin = format!("X_ADMIN_LISTEN={}", bound.admin);
     notify(&[
         NotifyState::Ready,
         NotifyState::Status(&status),

@@ -1,14 +1,21 @@
 //! The HTTP side: listeners, connections and routes.
 
 pub mod admin;
+mod encrypted;
 pub mod engine_io;
+pub mod entrance;
 pub mod health;
+pub mod listener;
 mod peer;
 pub mod polling;
+pub mod probe;
+pub mod proxy_protocol;
 pub mod public;
+pub mod tls;
 mod websocket;
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,34 +24,26 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
-use socket2::SockRef;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
-use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tower_service::Service;
 use tracing::warn;
 
-use crate::failure::Failure;
-use crate::http::peer::Peer;
+use crate::http::entrance::Entrance;
+use crate::http::listener::Listener;
+use crate::http::listener::Socket;
 use crate::telemetry::metrics::Traffic;
 use crate::wire::guard::Guarded;
-
-/// The stream of one accepted connection.
-type Connection = Guarded<TcpStream>;
 
 /// How long accepting pauses after it has failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Bytes that the system takes for a connection beyond what is on its way: enough to keep a fast one
-/// busy while we are not looking.
-const UNSENT: u32 = 128 << 10;
-
 /// What holds for every connection of a listener.
 #[derive(Clone)]
 pub struct Terms {
-    /// How long a client may take to send the head of a request.
+    /// What it passes before it is served.
+    pub entrance: Entrance,
+    /// How long a client may take to send the head of a request, and what comes before the first.
     pub header_timeout: Duration,
     /// Longest time that what is to be sent may wait because the peer does not read.
     pub write_stall: Duration,
@@ -52,31 +51,9 @@ pub struct Terms {
     pub traffic: Traffic,
 }
 
-/// Listens on `host` and `port`; port 0 picks a free one.
-///
-/// # Errors
-///
-/// When the address does not resolve, or cannot be had.
-pub async fn bind(host: &str, port: u16) -> Result<TcpListener, Failure> {
-    let listen = async {
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in lookup_host((host, port)).await? {
-            match TcpListener::bind(address).await {
-                Ok(listener) => return Ok(listener),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
-    listen.await.map_err(|error: io::Error| {
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        Failure::Unavailable(format!("cannot listen on {host}:{port}: {error}"))
-    })
-}
-
 /// Accepts connections and serves `routes` on them, until `stop` turns true; then connections end
 /// with the request they are at. Whoever holds the sender of `stop` sees it closed once all have.
-pub async fn serve(listener: TcpListener, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: Listener, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -84,8 +61,7 @@ pub async fn serve(listener: TcpListener, routes: Router, terms: Terms, mut stop
         };
         match accepted {
             Ok((stream, address)) => {
-                let peer = Peer { address: Some(address.ip().to_canonical()) };
-                tokio::spawn(connection(stream, peer, routes.clone(), terms.clone(), stop.clone()));
+                tokio::spawn(connection(stream, address, routes.clone(), terms.clone(), stop.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -105,17 +81,21 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn connection(
-    stream: TcpStream,
-    peer: Peer,
+    stream: Socket,
+    address: Option<IpAddr>,
     routes: Router,
     terms: Terms,
     mut stop: watch::Receiver<bool>,
 ) {
-    prepare(&stream);
-    let stream: Connection = Guarded::new(stream, terms.write_stall, terms.traffic);
+    let stream = Guarded::new(stream, terms.write_stall, terms.traffic);
     let kill = stream.kill().clone();
+    let entered = tokio::select! {
+        entered = terms.entrance.pass(stream, address, terms.header_timeout) => entered,
+        () = stopped(&mut stop) => None,
+    };
+    let Some((stream, peer)) = entered else { return };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(kill.clone());
         routes.clone().call(request)
     });
@@ -133,16 +113,6 @@ async fn connection(
             connection.await
         }
     };
-}
-
-/// Sets the options of an accepted socket; one that cannot be set belongs to a connection that is
-/// gone already, and reading from it says so.
-fn prepare(stream: &TcpStream) {
-    // Without it small messages wait for the acknowledgement of earlier ones.
-    let _ = stream.set_nodelay(true);
-    // Without it the system takes megabytes for a peer that does not read, which no limit of ours
-    // counts and no age of ours sees.
-    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
 }
 
 /// Waits until `stop` turns true; if nobody can say so any more, it is over too.

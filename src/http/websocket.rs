@@ -29,10 +29,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::http::Connection;
 use crate::http::engine_io::Asked;
 use crate::http::engine_io::Endpoint;
 use crate::http::engine_io::Wrong;
+use crate::http::entrance::Connection;
 use crate::http::polling;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;

@@ -176,11 +176,11 @@ fn each_kind_of_mistake_in_the_file_is_shown_where_it_is() {
         ),
         ("[socketio]\nping_timeout = '0s'", 2, 16, "`0s` is no time at all; write at least `1ms`", "^^^^"),
         (
-            "[admin]\nlisten = 'unix:/a'",
+            "[admin]\nlisten = 'unix:a'",
             2,
             10,
-            "`unix:/a` is not a TCP address; write an IP address",
-            "^^^^^^^^^",
+            "`a` is not the path of a socket; write an absolute path",
+            "^^^^^^^^",
         ),
         (
             "[server]\nallowed_origins = ['*', 'a']",
@@ -188,6 +188,28 @@ fn each_kind_of_mistake_in_the_file_is_shown_where_it_is() {
             25,
             "`a` is not an origin; write `*`, or scheme",
             "^^^",
+        ),
+        (
+            "[server]\nproxy_protocol = true",
+            2,
+            18,
+            "nobody is trusted to send a header; write the proxies into `trusted_proxies`",
+            "^^^^",
+        ),
+        (
+            "[server]\ntrusted_proxies = ['unix', 'a']",
+            2,
+            28,
+            "`a` is not a proxy; write an IP address, a network or `unix`",
+            "^^^",
+        ),
+        ("[server.tls]\nkey = 'a'", 1, 1, "missing key `certificate`", "^^^^^^^^^^^^"),
+        (
+            "[server]\nunix_socket_mode = 0o660",
+            2,
+            20,
+            "`432` is not a mode; write a zero and three octal digits",
+            "^^^^^",
         ),
         ("[server\nport = 1", 1, 8, "unclosed table, expected `]`", "^"),
         ("[server]\nport = 1\nport = 2", 3, 1, "duplicate key", "^^^^"),
@@ -241,7 +263,7 @@ fn a_mistake_in_a_flag_or_a_variable_names_it() {
         (vec!["--host", "a b"], "--host: `a b` is not a host; write an IP address or a name, without a port"),
         (
             vec!["--admin-listen", "9091"],
-            "--admin-listen: `9091` is not a TCP address; write an IP address and a port",
+            "--admin-listen: `9091` is not an address; write an IP address and a port",
         ),
         (
             vec!["--log-level", "loud"],
@@ -252,6 +274,11 @@ fn a_mistake_in_a_flag_or_a_variable_names_it() {
             "--set limits.nesting: `0` is not a depth; write a number from 1 to 128",
         ),
         (vec!["--set", "limits.x=0"], "--set limits.x: unknown key `x`, expected one of `max_payload`, "),
+        (vec!["--set", "server.tls.key=a"], "--set server.tls.key: missing key `certificate`"),
+        (
+            vec!["--set", "server.proxy_protocol=true"],
+            "--set server.proxy_protocol: nobody is trusted to send a header; write the proxies into",
+        ),
         (vec!["--set", "server.allowed_origins=[a]"], "--set server.allowed_origins: `[a]` is not a value: "),
     ];
     for (arguments, message) in cases {
@@ -261,11 +288,7 @@ fn a_mistake_in_a_flag_or_a_variable_names_it() {
         assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
     }
     let cases: [(&str, &[u8], &str); 6] = [
-        (
-            "HUMBLE_BROKER_ADMIN__LISTEN",
-            b"9091",
-            "`9091` is not a TCP address; write an IP address and a port",
-        ),
+        ("HUMBLE_BROKER_ADMIN__LISTEN", b"9091", "`9091` is not an address; write an IP address and a port"),
         (
             "HUMBLE_BROKER_DRAIN__TIMEOUT",
             b"25",

@@ -15,10 +15,13 @@ const FLOORS: [(u8, &[&str]); 7] = [
 ];
 
 /// What only these modules may name. A crate stands for its family, `hyper` for `hyper_util` too.
-const SEAMS: [(&str, &[&str]); 6] = [
+const SEAMS: [(&str, &[&str]); 9] = [
     ("socketioxide", &["broker::admit", "broker::dispatch", "broker::engine", "broker::sockets"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
+    ("tokio_rustls", &["http::encrypted", "http::tls"]),
+    ("proxy_header", &["http::proxy_protocol"]),
+    ("ipnet", &["config::proxies"]),
     ("signal_hook", &["daemon::signals"]),
     ("tracing", &["telemetry", "wire", "broker", "http", "daemon", "cli"]),
     ("config::Config", &["config", "daemon", "cli"]),
@@ -127,6 +130,9 @@ fn every_rule_of_the_house_can_fail() {
         ("daemon/mod.rs", 2, "let routes = axum::Router::new();"),
         ("daemon/mod.rs", 2, "use axum as web;"),
         ("wire/guard.rs", 2, "use hyper_util::rt::TokioIo;"),
+        ("http/probe.rs", 2, "use tokio_rustls::TlsConnector;"),
+        ("http/peer.rs", 2, "use proxy_header::ProxyHeader;"),
+        ("http/peer.rs", 2, "use ipnet::IpNet;"),
         ("daemon/drain.rs", 2, "use signal_hook::consts::SIGTERM;"),
         ("protocol/mod.rs", 2, "tracing::warn!(\"\");"),
         ("http/mod.rs", 2, "use crate::config::Config;"),

@@ -23,7 +23,9 @@ use super::DEADLINE;
 /// A daemon that serves.
 pub struct Daemon {
     child: Child,
-    /// Where clients reach it.
+    /// Where it listens for clients, as it says it.
+    pub listen: String,
+    /// Where clients reach it, unless it is a unix socket.
     pub address: SocketAddr,
     /// Where operators reach it.
     pub admin: SocketAddr,
@@ -60,11 +62,13 @@ impl Daemon {
             panic!("the daemon did not say that it is ready: {}", stderr.lock().unwrap());
         };
         assert!(ready.lines().any(|line| line == "READY=1"), "{ready}");
+        let line = |name: &str| ready.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let address = |name: &str| {
-            let line = ready.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.parse().unwrap()
+            if line(name).starts_with("unix:") { nowhere } else { line(name).parse().unwrap() }
         };
         Self {
+            listen: line("X_LISTEN=").to_owned(),
             address: address("X_LISTEN="),
             admin: address("X_ADMIN_LISTEN="),
             child,
@@ -98,6 +102,15 @@ impl Daemon {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits until it has logged this text.
+    pub fn await_log(&self, text: &str) {
+        let began = Instant::now();
+        while !self.log().contains(text) {
+            assert!(began.elapsed() < DEADLINE, "`{text}` is not in the log");
+            std::thread::yield_now();
+        }
     }
 
     /// The value of a metric, `name{labels}` as in the exposition; 0 if it is not there.

@@ -54,8 +54,14 @@ pub fn request(
     receive(&mut stream)
 }
 
+/// A GET over a connection that is open already.
+pub fn get_over(stream: &mut (impl Read + Write), target: &str) -> Response {
+    send(stream, "GET", target, &[], b"");
+    receive(stream)
+}
+
 /// Sends a request; the connection closes after it.
-pub fn send(stream: &mut TcpStream, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) {
+pub fn send(stream: &mut impl Write, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) {
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
     for (name, value) in headers {
         head.extend([name, ": ", value, "\r\n"]);
@@ -68,7 +74,7 @@ pub fn send(stream: &mut TcpStream, method: &str, target: &str, headers: &[(&str
 }
 
 /// Receives the response, up to the end of the connection.
-pub fn receive(stream: &mut TcpStream) -> Response {
+pub fn receive(stream: &mut impl Read) -> Response {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     parse(&bytes).unwrap_or_else(|| panic!("no response: {:?}", String::from_utf8_lossy(&bytes)))

@@ -5,6 +5,8 @@ pub mod client;
 pub mod daemon;
 pub mod http;
 pub mod proxy;
+pub mod tls;
+pub mod tunnel;
 pub mod vitals;
 pub mod websocket;
 
