@@ -88,7 +88,11 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
         link.end();
         return Ok(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     };
-    follow_announcements(&link, &body);
+    {
+        let announced = &mut link.poll_state().announced;
+        payload::follow(link.generation(), &body, announced);
+        link.heard().note_attachments(announced);
+    }
     let closes = link.generation() == Generation::V4 && (body == "1" || body.ends_with(b"\x1e1"));
     let response = endpoint.engine.post(link.generation(), id, content_type, Full::new(body)).await;
     bound_chatter(&link);
@@ -96,17 +100,6 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
         link.end();
     }
     Ok(response.map(Into::into))
-}
-
-/// Notes whether the client owes attachments after this body.
-fn follow_announcements(link: &Link, body: &Bytes) {
-    let mut state = link.poll_state();
-    let before = state.announced.open();
-    payload::follow(link.generation(), body, &mut state.announced);
-    let after = state.announced.open();
-    if after != before {
-        link.heard().owes_attachments(after.is_some());
-    }
 }
 
 /// Closes a session whose client has the library answer and does not poll for the answers.

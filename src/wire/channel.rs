@@ -52,8 +52,6 @@ pub struct Channel<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     /// The library's answer to a probe that we have already answered.
     swallow_probe: bool,
     incoming: SizeLimit,
-    /// The announcement whose attachments were due when last looked at.
-    owed: Option<u64>,
     too_big: bool,
     /// The library waits for a pong that the client will not send.
     pong_due: bool,
@@ -78,7 +76,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             replay: early,
             swallow_probe: false,
             incoming,
-            owed: None,
             too_big: false,
             pong_due: false,
             out: BytesMut::new(),
@@ -258,11 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Channel<S
                 this.close(TOO_BIG);
             }
         }
-        let owed = this.incoming.announced().open();
-        if owed != this.owed {
-            this.owed = owed;
-            this.link.heard().owes_attachments(owed.is_some());
-        }
+        this.link.heard().note_attachments(this.incoming.announced());
         Poll::Ready(Ok(()))
     }
 }

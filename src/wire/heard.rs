@@ -19,8 +19,8 @@ pub struct Heard {
     encoding: Encoding,
     /// Messages that were events, or meant to be.
     events: AtomicU64,
-    /// Since when the client owes attachments that it has announced.
-    owing: Mutex<Option<Instant>>,
+    /// The announcement whose attachments the client owes, and since when.
+    owing: Mutex<Option<(u64, Instant)>>,
 }
 
 impl Heard {
@@ -49,14 +49,19 @@ impl Heard {
         self.chatter(announced).wrapping_sub(before).cast_signed() > MAX_CHATTER
     }
 
-    /// The client owes attachments from now on, or owes none any more.
-    pub fn owes_attachments(&self, owes: bool) {
-        *self.owing.lock().unwrap_or_else(PoisonError::into_inner) = owes.then(Instant::now);
+    /// Notes whether the client owes attachments, now that `announced` has followed all it has said.
+    pub fn note_attachments(&self, announced: &Announced) {
+        let mut owing = self.owing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |number: u64| match *owing {
+            Some((same, since)) if same == number => (number, since),
+            _ => (number, Instant::now()),
+        };
+        *owing = announced.open().map(since);
     }
 
     /// Since when the client has owed attachments.
     pub(super) fn owing_since(&self) -> Option<Instant> {
-        *self.owing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owing.lock().unwrap_or_else(PoisonError::into_inner).map(|(_, since)| since)
     }
 }
 
@@ -85,5 +90,23 @@ mod tests {
         assert!(!heard.is_chatty(&announced, heard.chatter(&announced)));
         // An event that is handled after it was looked at.
         assert!(!heard.is_chatty(&announced, heard.chatter(&announced) + 5));
+    }
+
+    #[test]
+    fn each_announcement_has_a_time_of_its_own() {
+        let (heard, mut announced) = (Heard::new(Encoding::Json), Announced::default());
+        announced.text(b"452-[]");
+        heard.note_attachments(&announced);
+        let first = heard.owing_since().unwrap();
+        announced.binary();
+        heard.note_attachments(&announced);
+        assert_eq!(heard.owing_since(), Some(first));
+        announced.binary();
+        announced.text(b"451-[]");
+        heard.note_attachments(&announced);
+        assert!(heard.owing_since().unwrap() > first);
+        announced.binary();
+        heard.note_attachments(&announced);
+        assert_eq!(heard.owing_since(), None);
     }
 }

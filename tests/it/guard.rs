@@ -272,9 +272,9 @@ fn assert_memory_comes_back(daemon: &Daemon, what: &str, mut hold: impl FnMut() 
     while !levels_off(&settled) {
         assert!(settled.len() < 9, "{what}: {settled:?} KiB");
         let before = Vitals::least(daemon);
-        let held = hold();
+        let begun = hold();
         before.await_again(daemon).unwrap_or_else(|least| panic!("{what}: {least:?}, not {before:?}"));
-        drop(held);
+        drop(begun);
         settled.push(Vitals::least(daemon).memory);
     }
 }

@@ -123,12 +123,12 @@ impl WebSocket {
     /// Sends again and again, and reads nothing, until the server has ended the connection; says how
     /// many times.
     pub fn flood(&mut self, mut send: impl FnMut(&mut Self)) -> usize {
-        let mut sent = 0;
+        let mut times = 0;
         while !self.failed {
             send(self);
-            sent += 1;
+            times += 1;
         }
-        sent
+        times
     }
 
     /// Reads up to `most` bytes and forgets them; `false` at the end of the stream, clean or not.
