@@ -135,7 +135,9 @@ pub(super) async fn poll(endpoint: &Endpoint, id: &str) -> Result<Response, Wron
     if let Some(packets) = next(&link) {
         return finish(endpoint, &link, id, &packets).await;
     }
-    let patience = match link.poll_state().upgrade {
+    // Not in the head of the `match`: the lock would be held in its arms, and `respond` takes it too.
+    let upgrade = link.poll_state().upgrade;
+    let patience = match upgrade {
         Upgrade::None | Upgrade::Open => Duration::MAX,
         Upgrade::Probed(since) => since.elapsed().clamp(PROBE_PATIENCE.0, PROBE_PATIENCE.1),
         Upgrade::Done => return Ok(respond(&link, &[NOOP])),
