@@ -162,6 +162,11 @@ impl Drop for Attempt {
     }
 }
 
+/// Whether a frame is one that a client may send while it probes.
+fn is_of_probe(header: &frame::Header) -> bool {
+    header.last && !header.reserved && header.mask.is_some() && header.payload <= PROBE_FRAME
+}
+
 /// A WebSocket before the library sees it.
 struct Probe {
     stream: Connection,
@@ -185,14 +190,13 @@ impl Probe {
 
     async fn receive(&mut self) -> io::Result<(u8, Vec<u8>)> {
         loop {
+            if frame::Header::parse(&self.buffer).is_some_and(|header| !is_of_probe(&header)) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             if let Some((header, payload, rest)) = frame::split(&self.buffer) {
                 let received = (header.opcode, frame::unmask(header.mask, payload));
-                let valid = header.last && header.mask.is_some();
                 self.buffer = BytesMut::from(rest);
-                return if valid { Ok(received) } else { Err(io::ErrorKind::InvalidData.into()) };
-            }
-            if frame::Header::parse(&self.buffer).is_some_and(|header| header.payload > PROBE_FRAME) {
-                return Err(io::ErrorKind::InvalidData.into());
+                return Ok(received);
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -23,6 +23,7 @@ pub const PING: u8 = 0x9;
 pub const PONG: u8 = 0xa;
 
 const FINAL: u8 = 0x80;
+const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
 
 /// What stands before the payload of a frame.
@@ -30,6 +31,8 @@ const MASKED: u8 = 0x80;
 pub struct Header {
     /// Whether this frame is the last of its message.
     pub last: bool,
+    /// Whether one of the bits is set that stand for extensions, of which we have none.
+    pub reserved: bool,
     /// What kind of frame it is; 8 and above are control frames.
     pub opcode: u8,
     /// The key that the payload is masked with; clients always mask, servers never do.
@@ -59,6 +62,7 @@ impl Header {
         };
         Some(Self {
             last: first & FINAL != 0,
+            reserved: first & RESERVED != 0,
             opcode: first & 0x0f,
             mask,
             length: bytes.len() - rest.len(),
