@@ -8,6 +8,8 @@
     reason = "a test panics when it fails, and so may what it is made of"
 )]
 
+mod abuse;
+mod bystander;
 mod config;
 mod daemon;
 mod engine_io;

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 use humble_broker::protocol::Generation;
 use humble_broker::wire::payload;
 use humble_broker::wire::payload::Packet;
 
+use super::DEADLINE;
 use super::http;
 use super::websocket::Incoming;
 use super::websocket::WebSocket;
@@ -234,7 +236,10 @@ impl Client {
 
     /// The next packet that is not about the connection itself.
     pub fn packet(&mut self) -> Packet {
+        let began = Instant::now();
         loop {
+            // Heartbeats would go on for ever.
+            assert!(began.elapsed() < DEADLINE, "nothing comes");
             if let Some(packet) = self.inbox.pop_front() {
                 return packet;
             }
@@ -242,6 +247,8 @@ impl Client {
                 match &packet {
                     Packet::Text(text) if text == "2" => self.send("3"),
                     Packet::Text(text) if text == "6" => {}
+                    // The answer to a ping, where pings are the client's.
+                    Packet::Text(text) if text == "3" && self.way.generation() == Generation::V3 => {}
                     _ => self.inbox.push_back(packet),
                 }
             }

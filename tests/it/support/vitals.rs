@@ -43,13 +43,13 @@ impl Vitals {
         }
     }
 
-    /// The least of each among some moments: what is there all the time.
-    pub fn least(daemon: &Daemon) -> Self {
+    /// The most of each among some moments: what is there while nobody does anything unusual.
+    pub fn most(daemon: &Daemon) -> Self {
         let moments = (0..8).map(|_| {
             pause(Duration::from_millis(10));
             Self::of(daemon)
         });
-        moments.reduce(Self::min).unwrap()
+        moments.reduce(Self::max).unwrap()
     }
 
     /// Waits until `daemon` holds no more than `self` of everything but memory, and returns what it holds.
@@ -67,6 +67,15 @@ impl Vitals {
             }
             pause(Duration::from_millis(20));
             least = least.min(Self::of(daemon));
+        }
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.max(other.memory),
+            files: self.files.max(other.files),
+            tasks: self.tasks.max(other.tasks),
+            sessions: self.sessions.max(other.sessions),
         }
     }
 
