@@ -45,11 +45,19 @@ impl Vitals {
 
     /// The most of each among some moments: what is there while nobody does anything unusual.
     pub fn most(daemon: &Daemon) -> Self {
-        let moments = (0..8).map(|_| {
+        Self::moments(daemon).reduce(Self::max).unwrap()
+    }
+
+    /// The least of each among some moments: what is there all the time.
+    pub fn least(daemon: &Daemon) -> Self {
+        Self::moments(daemon).reduce(Self::min).unwrap()
+    }
+
+    fn moments(daemon: &Daemon) -> impl Iterator<Item = Self> {
+        (0..8).map(|_| {
             pause(Duration::from_millis(10));
             Self::of(daemon)
-        });
-        moments.reduce(Self::max).unwrap()
+        })
     }
 
     /// Waits until `daemon` holds no more than `self` of everything but memory, and returns what it holds.
