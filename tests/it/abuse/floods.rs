@@ -33,7 +33,7 @@ pub(super) const GROUP: Group = Group {
         Probe { name: "clients that never read", ways: ALL, times: 3, act: never_reads },
         Probe {
             name: "clients that never read their acknowledgements",
-            ways: WEBSOCKET,
+            ways: &[Way::WebSocket4],
             times: 1,
             act: deaf,
         },

@@ -55,7 +55,7 @@ struct Probe {
 /// Deadlines that are short, so that what is abandoned is gone soon.
 const TERMS: [&str; 6] = [
     "socketio.ping_interval=800ms",
-    "socketio.ping_timeout=1200ms",
+    "socketio.ping_timeout=2500ms",
     "socketio.connect_timeout=800ms",
     "socketio.upgrade_timeout=800ms",
     "limits.header_timeout=800ms",

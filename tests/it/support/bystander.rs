@@ -146,29 +146,18 @@ impl Bystander {
 
     /// What has been seen so far.
     pub fn report(&self) -> Report {
-        self.report_since(Duration::ZERO)
-    }
-
-    /// What has been seen of messages that were published at least this long after the start.
-    pub fn report_since(&self, start: Duration) -> Report {
         let stalls = self.shared.stalls.lock().unwrap().clone();
         let mut took = Vec::new();
         let mut messages = u64::MAX;
         for listener in &self.shared.listeners {
             let heard = listener.lock().unwrap();
             messages = messages.min(heard.count);
-            let since = heard.times.iter().filter(|(published, _)| *published >= start);
-            took.extend(since.map(|(published, took)| less_stalls(*published, *took, &stalls)));
+            took.extend(heard.times.iter().map(|(published, took)| less_stalls(*published, *took, &stalls)));
         }
         took.sort_unstable();
         let at = |percent: usize| took.get((took.len() * percent / 100).min(took.len().saturating_sub(1)));
         let of = |percent| at(percent).copied().unwrap_or_default();
         Report { messages, p50: of(50), p99: of(99), worst: of(100) }
-    }
-
-    /// How long the bystander has been there.
-    pub fn age(&self) -> Duration {
-        self.shared.began.elapsed()
     }
 
     /// Ends the clients; panics as `check` does.
