@@ -63,6 +63,16 @@ fn packets_that_make_no_sense_harm_their_sender_only() {
     GROUP.run();
 }
 
+/// Asserts that who polls has been closed, for having the library answer far more than it polls for;
+/// says whether that is so. Who uses a WebSocket and reads is served.
+fn is_too_talkative(daemon: &Daemon, client: &mut Client) -> bool {
+    let polls = matches!(client.way(), Way::Polling3 | Way::Polling4);
+    if polls {
+        assert_ended(daemon, client);
+    }
+    polls
+}
+
 /// Asserts that these packets end the session of who sends one.
 fn assert_each_ends(daemon: &Daemon, way: Way, packets: &[&str]) {
     for packet in packets {
@@ -99,6 +109,9 @@ fn duplicate_connect(daemon: &Daemon, way: Way) {
     let mut client = Client::connect(daemon.address, way);
     client.subscribe("\"kept\"");
     say_all(daemon, &mut client, (0..1_000).map(|_| "40".into()));
+    if is_too_talkative(daemon, &mut client) {
+        return;
+    }
     // The rooms of the first are still there.
     assert_eq!(client.ask("[\"publish\",\"kept\",1]"), "[]");
     client.expect("[\"data\",\"kept\",1]");
@@ -109,6 +122,9 @@ fn unknown_namespaces(daemon: &Daemon, way: Way) {
     let mut client = Client::connect(daemon.address, way);
     for part in 0..10 {
         say_all(daemon, &mut client, (0..100).map(|n| format!("40/namespace-{part}-{n},")));
+        if is_too_talkative(daemon, &mut client) {
+            return;
+        }
         for n in 0..100 {
             let refusal = client.text();
             assert!(refusal.starts_with(&format!("44/namespace-{part}-{n},")), "{refusal}");
@@ -143,7 +159,11 @@ fn in_and_out(daemon: &Daemon, way: Way) {
 
 fn acknowledgements(daemon: &Daemon, way: Way) {
     let mut client = Client::connect(daemon.address, way);
-    say_all(daemon, &mut client, (0..10_000).map(|n| format!("43{n}[\"nobody asked\"]")));
+    say_all(daemon, &mut client, (0..1_000).map(|n| format!("43{n}[\"nobody asked\"]")));
+    if is_too_talkative(daemon, &mut client) {
+        return;
+    }
+    say_all(daemon, &mut client, (1_000..10_000).map(|n| format!("43{n}[\"nobody asked\"]")));
     client.assert_silence();
     leave(daemon, client);
 }
@@ -156,13 +176,14 @@ fn heartbeats(daemon: &Daemon, way: Way) {
         Generation::V3 => ["3", "3x", "3", "3x"],
     };
     say_all(daemon, &mut client, (0..1_000).map(|n| pings[n % 2].into()));
-    client.assert_silence();
+    if !is_too_talkative(daemon, &mut client) {
+        client.assert_silence();
+    }
     for ping in pings {
         let mut client = Client::connect(daemon.address, way);
         say(daemon, &mut client, ping);
         leave(daemon, client);
     }
-    leave(daemon, client);
 }
 
 fn empty(daemon: &Daemon, way: Way) {
