@@ -1,5 +1,6 @@
 //! One connection: what its requests may cost, and when it ends.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -8,10 +9,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderName;
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header::CONNECTION;
+use axum::response::IntoResponse;
 use axum::response::Response;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tower_service::Service;
+use tower_service::Service as _;
 
 use crate::http::entrance::Connection;
 use crate::http::entrance::Entrance;
@@ -84,53 +88,81 @@ impl Arrival {
         let Some(standing) = place.count_for(peer.own()) else { return };
         drop(place);
         let refused = standing.refused().is_some();
-        let served = converse(stream, (peer, kill, standing), routes, terms, stop);
+        let service = Service { peer, kill, standing, routes, terms, served: AtomicU64::new(0) };
         if refused {
-            let _ = timeout(REFUSAL, served).await;
+            let _ = timeout(REFUSAL, service.converse(stream, stop)).await;
         } else {
-            served.await;
+            service.converse(stream, stop).await;
         }
     }
 }
 
-async fn converse(
-    stream: Connection,
-    (peer, kill, standing): (Peer, Arc<Kill>, Standing),
+/// What answers the requests on one connection.
+struct Service {
+    peer: Peer,
+    kill: Arc<Kill>,
+    standing: Standing,
     routes: Router,
     terms: Terms,
-    mut stop: watch::Receiver<bool>,
-) {
-    let refused = standing.refused().is_some();
-    let served = AtomicU64::new(0);
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(kill.clone());
-        request.extensions_mut().insert(standing.clone());
-        let count = served.fetch_add(1, Relaxed) + 1;
-        let last = refused || terms.requests.is_some_and(|most| count >= most.get());
-        let response = routes.clone().call(request);
+    /// Requests so far.
+    served: AtomicU64,
+}
+
+impl Service {
+    async fn converse(self, stream: Connection, mut stop: watch::Receiver<bool>) {
+        // The count of headers is bounded too: hyper reads 100 of them, and refuses more with 431.
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.terms.header_timeout)
+            .max_buf_size(self.terms.header_size)
+            .serve_connection(TokioIo::new(stream), service_fn(move |request| self.answer(request)))
+            .with_upgrades();
+        tokio::pin!(connection);
+        // How a connection ends is the client's affair.
+        let _ = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopped(&mut stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+    }
+
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        let count = self.served.fetch_add(1, Relaxed) + 1;
+        // What is read at once may be more than what is allowed.
+        let too_large = head_size(&request) > self.terms.header_size;
+        let last = too_large
+            || self.standing.refused().is_some()
+            || self.terms.requests.is_some_and(|most| count >= most.get());
+        request.extensions_mut().insert(self.peer.clone());
+        request.extensions_mut().insert(self.kill.clone());
+        request.extensions_mut().insert(self.standing.clone());
+        let answer = (!too_large).then(|| self.routes.clone().call(request));
         async move {
-            let mut response: Response = response.await?;
+            let mut response = match answer {
+                Some(answer) => answer.await?,
+                None => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
+            };
             // A WebSocket is no more requests by itself.
             if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, std::convert::Infallible>(response)
+            Ok(response)
         }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(terms.header_timeout)
-        .max_buf_size(terms.header_size)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    // How a connection ends is the client's affair.
-    let _ = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
+    }
+}
+
+/// Bytes of the head of a request, as it is usually written.
+fn head_size<B>(request: &Request<B>) -> usize {
+    let target = request.uri();
+    let start = request.method().as_str().len() + "  HTTP/1.1\r\n".len();
+    let path = target.path_and_query().map_or(0, |path| path.as_str().len());
+    let host = target.authority().map_or(0, |host| host.as_str().len());
+    let line = |name: &HeaderName, value: &HeaderValue| name.as_str().len() + value.len() + ": \r\n".len();
+    let headers: usize = request.headers().iter().map(|(name, value)| line(name, value)).sum();
+    start + path + host + headers + "\r\n".len()
 }

@@ -5,6 +5,7 @@
 //! are answered on them, clients hear when to try again. When those are used up too, accepting
 //! waits until a connection ends.
 
+use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::num::NonZeroUsize;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Limits;
 use crate::http::addresses::Addresses;
+use crate::http::shortage::Shortage;
 use crate::telemetry::metrics;
 use crate::wire::permit::Permit;
 
@@ -53,8 +54,7 @@ struct Inner {
     addresses: Addresses,
     /// As many permits as there may be connections of either kind.
     rooms: Arc<Semaphore>,
-    /// Whether the system could not give a connection, whatever is counted here.
-    out_of_files: AtomicBool,
+    shortage: Shortage,
 }
 
 impl Gate {
@@ -82,7 +82,7 @@ impl Gate {
             sessions: AtomicUsize::new(0),
             addresses,
             rooms: Arc::new(Semaphore::new(rooms)),
-            out_of_files: AtomicBool::new(false),
+            shortage: Shortage::default(),
         }))
     }
 
@@ -113,17 +113,18 @@ impl Gate {
         let own = standing.is_some_and(|standing| standing.is_guest_of(self));
         let connections = self.0.connections.load(SeqCst).saturating_sub(usize::from(own));
         let full = connections >= self.0.places || self.0.sessions.load(SeqCst) >= self.0.places;
-        full || self.0.out_of_files.load(SeqCst)
+        full || self.0.shortage.holds(Instant::now())
     }
 
-    /// Notes whether the system is out of file descriptors; whether that is news.
-    pub(super) fn set_out_of_files(&self, out: bool) -> bool {
-        self.0.out_of_files.swap(out, SeqCst) != out
+    /// The system could not give a connection, whatever is counted here.
+    pub(super) fn note_shortage(&self, error: &io::Error) {
+        self.0.shortage.note(error, Instant::now());
     }
 
-    /// Forgets addresses of which there is nothing to know any more; to be called now and then.
+    /// Forgets what is over; to be called now and then.
     pub fn upkeep(&self) {
         self.0.addresses.forget_idle(Instant::now());
+        self.0.shortage.upkeep(Instant::now());
     }
 }
 
@@ -285,5 +286,79 @@ impl IntoResponse for Refused {
         };
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         (status, [(RETRY_AFTER, seconds.to_string())]).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn gate(places: usize, refusals: usize, per_address: usize) -> Gate {
+        Gate::new(places, refusals, Addresses::new(NonZeroUsize::new(per_address), None))
+    }
+
+    fn enter(gate: &Gate) -> Option<Place> {
+        gate.room().now_or_never().map(Room::place)
+    }
+
+    #[test]
+    fn beyond_the_places_there_is_room_to_refuse_and_then_none() {
+        let gate = gate(2, 1, 0);
+        let mut guests = vec![enter(&gate).unwrap(), enter(&gate).unwrap()];
+        assert!(guests.iter().all(|place| !place.is_refused()));
+        assert!(gate.is_exhausted(None));
+        let own = guests[0].count_for(None);
+        assert!(!gate.is_exhausted(own.as_ref()), "who asks has one of the places");
+        let refused = enter(&gate).unwrap();
+        let standing = refused.count_for(None).unwrap();
+        assert_eq!(standing.refused(), Some(Refused::Connections));
+        assert!(gate.is_exhausted(Some(&standing)));
+        assert!(enter(&gate).is_none());
+        drop(refused);
+        guests.pop();
+        assert!(!enter(&gate).unwrap().is_refused());
+    }
+
+    #[test]
+    fn one_address_takes_up_half_of_the_room_to_refuse_at_most() {
+        let gate = gate(100, 4, 1);
+        let address = "192.0.2.1".parse().ok();
+        let places: Vec<_> = (0..9).map(|_| enter(&gate).unwrap()).collect();
+        let standings: Vec<_> = places.iter().map(|place| place.count_for(address)).collect();
+        let refused = |standing: &Option<Standing>| standing.as_ref().map(Standing::refused);
+        let outcomes: Vec<_> = standings.iter().map(refused).collect();
+        assert_eq!(outcomes[..6], [Some(None); 6], "two for each session, and four more");
+        assert_eq!(outcomes[6..], [Some(Some(Refused::PerAddress)), Some(Some(Refused::PerAddress)), None]);
+        drop((places, standings));
+        assert_eq!((gate.0.connections.load(SeqCst), gate.0.refusing.load(SeqCst)), (0, 0));
+        assert_eq!(gate.0.rooms.available_permits(), 104);
+    }
+
+    #[test]
+    fn a_session_that_is_refused_takes_no_place() {
+        let gate = gate(2, 0, 1);
+        let (one, other) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
+        let session = gate.session(one).unwrap();
+        for _ in 0..3 {
+            assert_eq!(gate.session(one).err(), Some(Refused::PerAddress));
+        }
+        let second = gate.session(other).unwrap();
+        assert_eq!(gate.session(None).err(), Some(Refused::Connections));
+        assert!(gate.is_exhausted(None));
+        drop((session, second));
+        assert!(gate.session(one).is_ok());
+        assert_eq!(gate.0.sessions.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn waiting_is_told_in_whole_seconds_and_never_too_short() {
+        for (wait, told) in [(1, "1"), (1_000_000_000, "1"), (1_000_000_001, "2"), (2_500_000_000, "3")] {
+            let response = Refused::Rate(Duration::from_nanos(wait)).into_response();
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), told);
+        }
+        assert_eq!(Refused::Connections.into_response().status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -16,6 +16,7 @@ pub mod polling;
 pub mod probe;
 pub mod proxy_protocol;
 pub mod public;
+mod shortage;
 pub mod tls;
 mod websocket;
 
@@ -26,8 +27,6 @@ use std::time::Duration;
 use axum::Router;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::info;
-use tracing::warn;
 
 use crate::http::connection::Arrival;
 use crate::http::gate::Gate;
@@ -66,16 +65,11 @@ async fn accept(listener: &Listener, gate: &Gate) -> (Socket, Option<IpAddr>, Pl
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
-                if gate.set_out_of_files(false) {
-                    info!("connections are accepted again");
-                }
                 return (socket, address, room.place());
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                if gate.set_out_of_files(true) {
-                    warn!("cannot accept connections: {error}");
-                }
+                gate.note_shortage(&error);
                 sleep(ACCEPT_PAUSE).await;
             }
         }

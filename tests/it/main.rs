@@ -13,6 +13,7 @@ mod daemon;
 mod engine_io;
 mod events;
 mod fidelity;
+mod gate;
 mod guard;
 mod house;
 mod http;
