@@ -1,5 +1,6 @@
 //! The life of the process: assemble, serve, drain.
 
+mod descriptors;
 mod listeners;
 mod reload;
 mod signals;
@@ -28,6 +29,7 @@ use crate::http::admin;
 use crate::http::admin::Admin;
 use crate::http::engine_io::Endpoint;
 use crate::http::entrance::Entrance;
+use crate::http::gate::Gate;
 use crate::http::health::Health;
 use crate::http::health::Phase;
 use crate::http::polling;
@@ -42,7 +44,7 @@ use reload::Reload;
 use signals::Signals;
 use supervisor::Supervisor;
 
-/// How often what histograms have collected is folded.
+/// How often what histograms have collected is folded, and who was here is forgotten.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long requests that are running may still take once every session has ended.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
@@ -98,6 +100,7 @@ impl Daemon {
     async fn start(config: Config, sources: &Sources) -> Result<Self, Failure> {
         info!(version = env!("CARGO_PKG_VERSION"), "starting with {}", sources);
         let signals = Signals::register()?;
+        let gate = Gate::public(&config.limits, descriptors::connections(config.limits.connections)?);
         let metrics = Metrics::install()?;
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
         let (broker, engine) =
@@ -107,14 +110,16 @@ impl Daemon {
         let Listeners { public, admin, bound } = Listeners::bind(&config.server, &config.admin).await?;
 
         let phase = watch::Sender::new(Phase::Serving);
-        let health = Health::new(phase.subscribe());
+        let health = Health::new(phase.subscribe(), gate.clone());
         let endpoint = Endpoint {
             engine: engine.clone(),
             links: links.clone(),
             health: health.clone(),
+            gate: gate.clone(),
             transports: config.socketio.transports.clone(),
             engine_io_3: config.socketio.engine_io_3,
             max_payload: config.limits.max_payload.bytes(),
+            body_timeout: config.limits.body_timeout.get(),
             upgrade_timeout: config.socketio.upgrade_timeout.get(),
         };
         let mut routes =
@@ -126,6 +131,8 @@ impl Daemon {
         let terms = Terms {
             entrance: Entrance::default(),
             header_timeout: config.limits.header_timeout.get(),
+            header_size: config.limits.header_size.bytes(),
+            requests: config.limits.requests_per_connection(),
             write_stall: config.limits.write_stall.get(),
             traffic: metrics.traffic.clone(),
         };
@@ -136,16 +143,17 @@ impl Daemon {
                 let operators = public::counted(operators);
                 supervisor.spawn(
                     "admin listener",
-                    http::serve(listener, operators, terms.clone(), stop.subscribe()),
+                    http::serve(listener, operators, Gate::admin(), terms.clone(), stop.subscribe()),
                 );
             }
             None => routes = routes.merge(operators),
         }
         let routes = public::counted(routes);
         let terms = Terms { entrance: Entrance::for_clients(&config.server, reload.tls()), ..terms };
-        supervisor.spawn("public listener", http::serve(public, routes, terms, stop.subscribe()));
+        supervisor
+            .spawn("public listener", http::serve(public, routes, gate.clone(), terms, stop.subscribe()));
         supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
-        supervisor.spawn("metrics upkeep", upkeep(metrics.clone(), stop.subscribe()));
+        supervisor.spawn("upkeep", upkeep(metrics.clone(), gate, stop.subscribe()));
         info!("serving clients on {}, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
         Ok(Self { config, broker, links, metrics, signals, reload, supervisor, phase, stop })
@@ -192,11 +200,14 @@ impl Daemon {
     }
 }
 
-async fn upkeep(metrics: Metrics, mut stop: watch::Receiver<bool>) {
+async fn upkeep(metrics: Metrics, gate: Gate, mut stop: watch::Receiver<bool>) {
     let mut ticks = interval(UPKEEP);
     loop {
         tokio::select! {
-            _ = ticks.tick() => metrics.upkeep(),
+            _ = ticks.tick() => {
+                metrics.upkeep();
+                gate.upkeep();
+            }
             () = http::stopped(&mut stop) => return,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
@@ -11,6 +12,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
 
+use crate::http::gate::Standing;
 use crate::http::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::links::Links;
@@ -35,11 +37,12 @@ pub fn routes(admin: Admin, metrics: bool) -> Router {
     routes.with_state(admin)
 }
 
-async fn ready(State(admin): State<Admin>) -> Response {
-    match admin.health.reasons() {
-        [] => "ok".into_response(),
-        reasons => (StatusCode::SERVICE_UNAVAILABLE, Json(reasons)).into_response(),
+async fn ready(State(admin): State<Admin>, standing: Option<Extension<Standing>>) -> Response {
+    let reasons = admin.health.reasons(standing.as_deref());
+    if reasons.is_empty() {
+        return "ok".into_response();
     }
+    (StatusCode::SERVICE_UNAVAILABLE, Json(reasons)).into_response()
 }
 
 async fn scrape(State(admin): State<Admin>) -> Response {

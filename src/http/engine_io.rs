@@ -7,24 +7,24 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::http::Method;
 use axum::http::StatusCode;
+use axum::http::header::ALLOW;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::header::RETRY_AFTER;
 use axum::response::IntoResponse;
 use axum::response::Response;
 
 use crate::broker::engine::Engine;
 use crate::config::Transports;
+use crate::http::gate::Gate;
+use crate::http::gate::Refused;
 use crate::http::health::Health;
+use crate::http::peer::Peer;
 use crate::http::polling;
 use crate::http::websocket;
 use crate::protocol::Generation;
 use crate::protocol::Transport;
-use crate::telemetry::metrics;
 use crate::wire::link::Link;
 use crate::wire::links::Links;
-
-/// Seconds after which a client that is turned away for now should try again.
-const RETRY_SECONDS: &str = "5";
+use crate::wire::permit::Permit;
 
 /// What the endpoint answers with.
 #[derive(Clone)]
@@ -35,12 +35,16 @@ pub struct Endpoint {
     pub links: Arc<Links>,
     /// Whether new clients are welcome.
     pub health: Health,
+    /// How many of them are.
+    pub gate: Gate,
     /// The transports that clients may use.
     pub transports: Transports,
     /// Whether clients of Engine.IO 3 are served.
     pub engine_io_3: bool,
     /// Bytes of the largest WebSocket message.
     pub max_payload: usize,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
     /// How long an upgrade to WebSocket may take.
     pub upgrade_timeout: Duration,
 }
@@ -55,15 +59,20 @@ impl Endpoint {
     pub(super) fn find(&self, id: &str) -> Result<Arc<Link>, Wrong> {
         self.links.find(id).ok_or(Wrong::SessionUnknown)
     }
+
+    /// Lets in the client that asks for a new session.
+    pub(super) fn admit(&self, request: &Request) -> Result<Permit, Wrong> {
+        if self.health.is_draining() {
+            return Err(Wrong::Moment(Refused::Draining));
+        }
+        let client = request.extensions().get::<Peer>().and_then(|peer| peer.client(request.headers()));
+        self.gate.session(client).map_err(Wrong::Moment)
+    }
 }
 
 /// Answers a request of a client.
 pub(super) async fn answer(State(endpoint): State<Endpoint>, request: Request) -> Response {
     let answered = match Asked::of(&request, &endpoint) {
-        Ok(asked) if asked.id.is_none() && !endpoint.health.reasons().is_empty() => {
-            metrics::refused("draining");
-            return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_SECONDS)]).into_response();
-        }
         Ok(asked) => asked.answer(endpoint, request).await,
         Err(wrong) => Err(wrong),
     };
@@ -83,6 +92,10 @@ pub(super) struct Asked {
 
 impl Asked {
     fn of(request: &Request, endpoint: &Endpoint) -> Result<Self, Wrong> {
+        // A HEAD is no GET here, as it would eat the packets of a poll.
+        if ![Method::GET, Method::POST].contains(request.method()) {
+            return Err(Wrong::Method);
+        }
         let asked = Self::parse(request.uri().query().unwrap_or_default())?;
         if asked.generation == Generation::V3 && !endpoint.engine_io_3 {
             return Err(Wrong::Version);
@@ -118,7 +131,10 @@ impl Asked {
 
     async fn answer(self, endpoint: Endpoint, request: Request) -> Result<Response, Wrong> {
         match (self.transport, self.id.as_deref()) {
-            (Transport::Polling, None) => Ok(polling::open(&endpoint, &self).await),
+            (Transport::Polling, None) => {
+                let permit = endpoint.admit(&request)?;
+                Ok(polling::open(&endpoint, &self, permit).await)
+            }
             (Transport::Polling, Some(id)) if request.method() == Method::POST => {
                 polling::post(&endpoint, id, request).await
             }
@@ -141,6 +157,10 @@ pub(super) enum Wrong {
     Request,
     /// Not a generation of the protocol that we speak.
     Version,
+    /// A method that nothing is done with.
+    Method,
+    /// A session, but not now.
+    Moment(Refused),
 }
 
 impl IntoResponse for Wrong {
@@ -152,6 +172,10 @@ impl IntoResponse for Wrong {
             Self::HandshakeMethod => r#"{"code":2,"message":"Bad handshake method"}"#,
             Self::Request => r#"{"code":3,"message":"Bad request"}"#,
             Self::Version => r#"{"code":5,"message":"Unsupported protocol version"}"#,
+            Self::Method => {
+                return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, POST, OPTIONS")]).into_response();
+            }
+            Self::Moment(refused) => return refused.into_response(),
         };
         (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], body).into_response()
     }

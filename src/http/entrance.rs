@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::config::Proxies;
 use crate::config::Server;
 use crate::http::encrypted::Encrypted;
-use crate::http::listener::Socket;
+use crate::http::held::Held;
 use crate::http::peer::Peer;
 use crate::http::proxy_protocol;
 use crate::http::tls::Tls;
@@ -24,7 +24,7 @@ use crate::wire::guard::Guarded;
 /// The stream of one connection, encrypted or not.
 ///
 /// TLS is above the guard, so that bytes are counted, and their age is seen, as they are on the wire.
-pub(super) type Connection = Either<Guarded<Socket>, Encrypted<Guarded<Socket>>>;
+pub(super) type Connection = Either<Guarded<Held>, Encrypted<Guarded<Held>>>;
 
 /// What the connections of one listener pass; by default nothing.
 #[derive(Clone, Default)]
@@ -46,7 +46,7 @@ impl Entrance {
     /// not come so far within `patience`.
     pub(super) async fn pass(
         &self,
-        mut stream: Guarded<Socket>,
+        mut stream: Guarded<Held>,
         address: Option<IpAddr>,
         patience: Duration,
     ) -> Option<(Connection, Peer)> {
@@ -59,7 +59,7 @@ impl Entrance {
         Some((connection, peer))
     }
 
-    async fn peer(&self, stream: &mut Guarded<Socket>, address: Option<IpAddr>) -> io::Result<Peer> {
+    async fn peer(&self, stream: &mut Guarded<Held>, address: Option<IpAddr>) -> io::Result<Peer> {
         // Nobody else is asked for a header, so that nobody else can forge one.
         if !self.proxy_protocol || !self.proxies.contain(address) {
             return Ok(Peer::new(address, &self.proxies));

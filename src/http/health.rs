@@ -2,6 +2,9 @@
 
 use tokio::sync::watch;
 
+use crate::http::gate::Gate;
+use crate::http::gate::Standing;
+
 /// A phase in the life of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -13,21 +16,30 @@ pub enum Phase {
 
 /// What the daemon says about its health.
 #[derive(Clone, Debug)]
-pub struct Health(watch::Receiver<Phase>);
+pub struct Health {
+    phase: watch::Receiver<Phase>,
+    gate: Gate,
+}
 
 impl Health {
-    /// The health of a daemon that is in this phase.
+    /// The health of a daemon that is in this phase, and lets clients in through this gate.
     #[must_use]
-    pub fn new(phase: watch::Receiver<Phase>) -> Self {
-        Self(phase)
+    pub fn new(phase: watch::Receiver<Phase>, gate: Gate) -> Self {
+        Self { phase, gate }
     }
 
-    /// Why the daemon should not be sent new clients; empty when it should.
+    /// Whether it ends its sessions and admits nobody.
     #[must_use]
-    pub fn reasons(&self) -> &'static [&'static str] {
-        match *self.0.borrow() {
-            Phase::Serving => &[],
-            Phase::Draining => &["draining"],
-        }
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() == Phase::Draining
+    }
+
+    /// Why the daemon should not be sent new clients; empty when it should. `standing` is that of
+    /// the connection of who asks.
+    #[must_use]
+    pub(super) fn reasons(&self, standing: Option<&Standing>) -> Vec<&'static str> {
+        let reasons =
+            [(self.is_draining(), "draining"), (self.gate.is_exhausted(standing), "connections_exhausted")];
+        reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect()
     }
 }

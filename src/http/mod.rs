@@ -1,16 +1,22 @@
 //! The HTTP side: listeners, connections and routes.
 
+mod addresses;
 pub mod admin;
+mod body;
+mod connection;
 mod encrypted;
 pub mod engine_io;
 pub mod entrance;
+pub mod gate;
 pub mod health;
+mod held;
 pub mod listener;
 mod peer;
 pub mod polling;
 pub mod probe;
 pub mod proxy_protocol;
 pub mod public;
+mod shortage;
 pub mod tls;
 mod websocket;
 
@@ -19,53 +25,51 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tower_service::Service;
-use tracing::warn;
 
-use crate::http::entrance::Entrance;
+use crate::http::connection::Arrival;
+use crate::http::gate::Gate;
+use crate::http::gate::Place;
 use crate::http::listener::Listener;
 use crate::http::listener::Socket;
-use crate::telemetry::metrics::Traffic;
-use crate::wire::guard::Guarded;
+
+pub use connection::Terms;
 
 /// How long accepting pauses after it has failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What holds for every connection of a listener.
-#[derive(Clone)]
-pub struct Terms {
-    /// What it passes before it is served.
-    pub entrance: Entrance,
-    /// How long a client may take to send the head of a request, and what comes before the first.
-    pub header_timeout: Duration,
-    /// Longest time that what is to be sent may wait because the peer does not read.
-    pub write_stall: Duration,
-    /// Where its bytes are counted.
-    pub traffic: Traffic,
-}
-
-/// Accepts connections and serves `routes` on them, until `stop` turns true; then connections end
-/// with the request they are at. Whoever holds the sender of `stop` sees it closed once all have.
-pub async fn serve(listener: Listener, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
+/// Accepts connections as `gate` has room for them and serves `routes` on them, until `stop` turns
+/// true; then connections end with the request they are at. Whoever holds the sender of `stop` sees
+/// it closed once all have.
+pub async fn serve(
+    listener: Listener,
+    routes: Router,
+    gate: Gate,
+    terms: Terms,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (socket, address, place) = tokio::select! {
+            accepted = accept(&listener, &gate) => accepted,
             () = stopped(&mut stop) => return,
         };
-        match accepted {
-            Ok((stream, address)) => {
-                tokio::spawn(connection(stream, address, routes.clone(), terms.clone(), stop.clone()));
+        let arrival = Arrival { socket, address, place };
+        tokio::spawn(arrival.serve(routes.clone(), terms.clone(), stop.clone()));
+    }
+}
+
+/// Waits until there is room and somebody who wants it.
+async fn accept(listener: &Listener, gate: &Gate) -> (Socket, Option<IpAddr>, Place) {
+    let room = gate.room().await;
+    loop {
+        match listener.accept().await {
+            Ok((socket, address)) => {
+                return (socket, address, room.place());
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                warn!("cannot accept connections: {error}");
+                gate.note_shortage(&error);
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -78,41 +82,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::ConnectionRefused;
     use io::ErrorKind::ConnectionReset;
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-async fn connection(
-    stream: Socket,
-    address: Option<IpAddr>,
-    routes: Router,
-    terms: Terms,
-    mut stop: watch::Receiver<bool>,
-) {
-    let stream = Guarded::new(stream, terms.write_stall, terms.traffic);
-    let kill = stream.kill().clone();
-    let entered = tokio::select! {
-        entered = terms.entrance.pass(stream, address, terms.header_timeout) => entered,
-        () = stopped(&mut stop) => None,
-    };
-    let Some((stream, peer)) = entered else { return };
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(kill.clone());
-        routes.clone().call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(terms.header_timeout)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    // How a connection ends is the client's affair.
-    let _ = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
 }
 
 /// Waits until `stop` turns true; if nobody can say so any more, it is over too.

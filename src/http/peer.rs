@@ -33,6 +33,12 @@ impl Peer {
         Self { address, proxies: None }
     }
 
+    /// The address that the connection itself counts for; none of a trusted proxy, whose connections
+    /// are those of many.
+    pub(super) fn own(&self) -> Option<IpAddr> {
+        self.address.filter(|_| self.proxies.is_none())
+    }
+
     /// The address of the client that has sent a request with these headers: the peer's own, or the
     /// one that trusted proxies say.
     ///

@@ -14,7 +14,6 @@ use std::time::Duration;
 use std::time::Instant;
 
 use axum::body::Bytes;
-use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
@@ -27,6 +26,7 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::broker::engine::Engine;
+use crate::http::body;
 use crate::http::engine_io::Asked;
 use crate::http::engine_io::Endpoint;
 use crate::http::engine_io::Wrong;
@@ -38,6 +38,7 @@ use crate::wire::link::Link;
 use crate::wire::payload;
 use crate::wire::payload::NOOP;
 use crate::wire::payload::Packet;
+use crate::wire::permit::Permit;
 use crate::wire::polls::Upgrade;
 
 /// Most packets in one response: `max_decode_packets` of python-engineio.
@@ -48,8 +49,8 @@ const MAX_PACKETS: usize = 16;
 const PROBE_PATIENCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// Begins a session.
-pub(super) async fn open(endpoint: &Endpoint, asked: &Asked) -> Response {
-    let link = endpoint.links.open(asked.generation, Transport::Polling);
+pub(super) async fn open(endpoint: &Endpoint, asked: &Asked, permit: Permit) -> Response {
+    let link = endpoint.links.open(asked.generation, Transport::Polling, permit);
     link.poll_state().base64 = asked.base64;
     let response = endpoint.engine.open_polling(link.clone(), asked.base64).await;
     let packets = payload::decode(asked.generation, response.body()).unwrap_or_default();
@@ -82,11 +83,14 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
     }
     let (mut head, body) = request.into_parts();
     let content_type = head.headers.remove(CONTENT_TYPE);
-    let Ok(body) = to_bytes(body, endpoint.max_payload).await else {
-        // Above the limit, or cut off: the session goes with it, as the library would have it.
-        endpoint.engine.close_polling(link.generation(), id).await;
-        link.end();
-        return Ok(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+    let body = match body::read(body, endpoint.max_payload, endpoint.body_timeout).await {
+        Ok(body) => body,
+        Err(unread) => {
+            // The session goes with it, as the library would have it: what follows would be out of order.
+            endpoint.engine.close_polling(link.generation(), id).await;
+            link.end();
+            return Ok(unread.into_response());
+        }
     };
     {
         let announced = &mut link.poll_state().announced;

@@ -20,6 +20,7 @@ use tower_http::cors::CorsLayer;
 use crate::config::Origins;
 use crate::http::engine_io;
 use crate::http::engine_io::Endpoint;
+use crate::http::gate::Standing;
 use crate::telemetry::metrics;
 
 /// The routes for clients: Engine.IO under `path`.
@@ -38,7 +39,12 @@ pub fn routes(path: &str, endpoint: Endpoint, origins: Origins) -> Router {
     if !path.is_empty() {
         routes = routes.route(path, any(engine_io::answer));
     }
-    routes.with_state(endpoint).layer(from_fn_with_state(origins, check_origin)).layer(cors)
+    // For these paths alone: what is not there is not found, whoever asks and however.
+    routes
+        .with_state(endpoint)
+        .route_layer(from_fn_with_state(origins, check_origin))
+        .route_layer(from_fn(check_standing))
+        .route_layer(cors)
 }
 
 /// Counts every request with the route that answered it.
@@ -57,6 +63,14 @@ async fn check_origin(
             (StatusCode::FORBIDDEN, "this origin is not allowed\n").into_response()
         }
         _ => next.run(request).await,
+    }
+}
+
+/// Turns clients away on connections that were accepted for nothing else.
+async fn check_standing(request: Request, next: Next) -> Response {
+    match request.extensions().get::<Standing>().and_then(Standing::refused) {
+        Some(refused) => refused.into_response(),
+        None => next.run(request).await,
     }
 }
 

@@ -53,9 +53,10 @@ pub(super) fn open(endpoint: Endpoint, asked: &Asked, mut request: Request) -> R
     match &asked.id {
         None => {
             let generation = asked.generation;
+            let permit = endpoint.admit(&request)?;
             tokio::spawn(async move {
                 if let Some((stream, early)) = connection(upgrade).await {
-                    let link = endpoint.links.open(generation, Transport::WebSocket);
+                    let link = endpoint.links.open(generation, Transport::WebSocket, permit);
                     link.carried_by(kill);
                     let channel = Channel::new(stream, link.clone(), early, endpoint.max_payload);
                     endpoint.engine.open_websocket(link, channel);

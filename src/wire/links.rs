@@ -21,6 +21,7 @@ use crate::telemetry::metrics::Connections;
 use crate::wire::link::Link;
 use crate::wire::link::SILENCE;
 use crate::wire::patrol::Bounds;
+use crate::wire::permit::Permit;
 
 /// All links of the node.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub struct Links {
 #[derive(Debug, Default)]
 struct Table {
     by_key: HashMap<u64, Weak<Link>>,
+    permits: HashMap<u64, Permit>,
     by_id: HashMap<Box<str>, Weak<Link>>,
     next_key: u64,
 }
@@ -56,14 +58,15 @@ impl Links {
         })
     }
 
-    /// A link for a new session.
+    /// A link for a new session, which gives `permit` back when it is over.
     #[must_use]
-    pub fn open(self: &Arc<Self>, generation: Generation, transport: Transport) -> Arc<Link> {
+    pub fn open(self: &Arc<Self>, generation: Generation, transport: Transport, permit: Permit) -> Arc<Link> {
         let mut table = self.table();
         let key = table.next_key;
         table.next_key += 1;
         let link = Arc::new(Link::new(self.clone(), key, generation, transport));
         table.by_key.insert(key, Arc::downgrade(&link));
+        table.permits.insert(key, permit);
         self.open.send_replace(table.by_key.len());
         self.metrics.opened(transport, generation);
         link
@@ -143,9 +146,12 @@ impl Links {
         self.table().by_id.insert(id.into(), Arc::downgrade(link));
     }
 
-    /// Takes a link off the list, and off the ids if it has one.
+    /// Takes a link off the list, and off the ids if it has one; its permit is given back.
     pub(super) fn forget(&self, key: u64, id: Option<&str>) {
+        // Declared before the lock, so that it is dropped after it.
+        let _permit;
         let mut table = self.table();
+        _permit = table.permits.remove(&key);
         table.by_key.remove(&key);
         if let Some(id) = id {
             table.by_id.remove(id);

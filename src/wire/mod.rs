@@ -12,6 +12,7 @@ pub mod link;
 pub mod links;
 mod patrol;
 pub mod payload;
+pub mod permit;
 pub mod polls;
 pub mod quota;
 mod send_queue;

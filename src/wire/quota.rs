@@ -11,7 +11,7 @@ use std::time::Instant;
 /// that is asked about may be older than the first question.
 static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
     let now = Instant::now();
-    now.checked_sub(Duration::from_secs(60)).unwrap_or(now)
+    now.checked_sub(Duration::from_mins(1)).unwrap_or(now)
 });
 
 const NANOSECONDS: u128 = 1_000_000_000;
@@ -89,7 +89,7 @@ mod tests {
         }
         let wait = quota.take(1, rate(3), 7, now).unwrap_err();
         assert_eq!(wait.as_millis(), 333);
-        assert!(quota.take(1, rate(3), 7, now + wait - Duration::from_nanos(1)).is_err());
+        assert!(quota.take(1, rate(3), 7, now + wait.saturating_sub(Duration::from_nanos(1))).is_err());
         assert_eq!(quota.take(1, rate(3), 7, now + wait), Ok(()));
     }
 
@@ -184,7 +184,7 @@ mod tests {
                 now += Duration::from_nanos(passed / 1000);
                 if let Err(wait) = quota.take(cost, rate(per_second), burst, now) {
                     prop_assert!(wait <= Duration::from_nanos(time_for(burst, rate(per_second))));
-                    let early = now + wait - Duration::from_nanos(1);
+                    let early = now + wait.saturating_sub(Duration::from_nanos(1));
                     prop_assert_eq!(quota.take(cost, rate(per_second), burst, early), Err(Duration::from_nanos(1)));
                     now += wait;
                     prop_assert_eq!(quota.take(cost, rate(per_second), burst, now), Ok(()));

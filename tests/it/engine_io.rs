@@ -79,8 +79,6 @@ fn a_request_that_is_wrong_is_told_so_with_400() {
         ("POST", "/socket.io/?EIO=4&transport=polling&sid=unknown", 1),
         ("POST", "/socket.io/?EIO=4&transport=polling", 2),
         ("POST", "/socket.io/?EIO=4&transport=websocket", 2),
-        ("PUT", "/socket.io/?EIO=4&transport=polling", 3),
-        ("DELETE", "/socket.io/?EIO=4&transport=polling", 3),
         // Not a WebSocket handshake.
         ("GET", "/socket.io/?EIO=4&transport=websocket", 3),
         ("GET", known.as_str(), 3),

@@ -15,7 +15,7 @@ const FLOORS: [(u8, &[&str]); 7] = [
 ];
 
 /// What only these modules may name. A crate stands for its family, `hyper` for `hyper_util` too.
-const SEAMS: [(&str, &[&str]); 9] = [
+const SEAMS: [(&str, &[&str]); 10] = [
     ("socketioxide", &["broker::admit", "broker::dispatch", "broker::engine", "broker::sockets"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
@@ -23,6 +23,7 @@ const SEAMS: [(&str, &[&str]); 9] = [
     ("proxy_header", &["http::proxy_protocol"]),
     ("ipnet", &["config::proxies"]),
     ("signal_hook", &["daemon::signals"]),
+    ("nix", &["daemon::descriptors"]),
     ("tracing", &["telemetry", "wire", "broker", "http", "daemon", "cli"]),
     ("config::Config", &["config", "daemon", "cli"]),
 ];

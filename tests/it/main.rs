@@ -15,6 +15,7 @@ mod daemon;
 mod engine_io;
 mod events;
 mod fidelity;
+mod gate;
 mod guard;
 mod house;
 mod http;

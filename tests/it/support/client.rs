@@ -128,6 +128,11 @@ impl Client {
         }
     }
 
+    /// Whether the session polls now.
+    pub fn polls(&self) -> bool {
+        matches!(self.transport, Transport::Polling { .. })
+    }
+
     /// The query of the session's polls and posts.
     pub fn polling_target(&self) -> String {
         format!("{}&sid={}", self.way.target("polling"), self.id())

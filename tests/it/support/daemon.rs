@@ -43,11 +43,20 @@ impl Daemon {
 
     /// Starts a daemon on `port` with these further arguments.
     pub fn start_on(port: u16, arguments: &[&str]) -> Self {
+        Self::launch(command(), port, arguments)
+    }
+
+    /// Starts a daemon on a free port, after `prologue` in the shell that becomes the daemon.
+    pub fn start_after(prologue: &str, arguments: &[&str]) -> Self {
+        Self::launch(command_after(prologue), 0, arguments)
+    }
+
+    fn launch(mut command: Command, port: u16, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("notify");
         let notifications = UnixDatagram::bind(&socket).unwrap();
         notifications.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut child = command()
+        let mut child = command
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .args(arguments)
             .env("NOTIFY_SOCKET", &socket)
@@ -97,6 +106,14 @@ impl Daemon {
     /// The id of its process.
     pub fn process(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The time that the processor has spent on it.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // Fields 14 and 15, in hundredths of a second; the name before may have spaces.
+        let fields = stat.rsplit(')').next().unwrap().split(' ').skip(12).take(2);
+        Duration::from_millis(fields.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
     }
 
     /// What it has logged so far.
@@ -169,6 +186,20 @@ pub fn command() -> Command {
     }
     command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
     command
+}
+
+/// The program, after `prologue` in the shell that becomes it.
+pub fn command_after(prologue: &str) -> Command {
+    let program = command();
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("{prologue}; exec \"$0\" \"$@\"")]).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }
 
 fn drain(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {

@@ -41,6 +41,13 @@ pub fn get(address: SocketAddr, target: &str) -> Response {
     request(address, "GET", target, &[], b"")
 }
 
+/// A GET that may be cut off instead of being answered.
+pub fn try_get(address: SocketAddr, target: &str) -> Option<Response> {
+    let mut stream = connect(address);
+    ask(&mut stream, "GET", target, "connection: close\r\n");
+    parse(&rest(&mut stream))
+}
+
 /// Any request.
 pub fn request(
     address: SocketAddr,
@@ -52,6 +59,37 @@ pub fn request(
     let mut stream = connect(address);
     send(&mut stream, method, target, headers, body);
     receive(&mut stream)
+}
+
+/// Sends a request after which the connection stays open, if the daemon will have it so.
+pub fn ask(stream: &mut TcpStream, method: &str, target: &str, headers: &str) {
+    let head = format!("{method} {target} HTTP/1.1\r\nhost: test\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+}
+
+/// Receives one response on a connection that may go on.
+pub fn receive_one(stream: &mut TcpStream) -> Response {
+    let mut bytes = Vec::new();
+    let mut next = [0];
+    loop {
+        assert_eq!(stream.read(&mut next).unwrap(), 1, "{:?}", String::from_utf8_lossy(&bytes));
+        bytes.extend(next);
+        let Some(response) = parse(&bytes) else { continue };
+        let length = response.header("content-length").map_or(0, |length| length.parse().unwrap());
+        if response.body.len() == length || response.status < 200 {
+            return response;
+        }
+    }
+}
+
+/// Waits for the end of the connection, clean or not, and returns what still came.
+pub fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "it is still open"),
+    }
+    bytes
 }
 
 /// A GET over a connection that is open already.

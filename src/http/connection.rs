@@ -1,0 +1,168 @@
+//! One connection: what its requests may cost, and when it ends.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::HeaderName;
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower_service::Service as _;
+
+use crate::http::entrance::Connection;
+use crate::http::entrance::Entrance;
+use crate::http::gate::Place;
+use crate::http::gate::Standing;
+use crate::http::held::Held;
+use crate::http::listener::Socket;
+use crate::http::peer::Peer;
+use crate::http::stopped;
+use crate::telemetry::metrics::Traffic;
+use crate::wire::guard::Guarded;
+use crate::wire::guard::Kill;
+
+/// How long a connection may last on which clients are only refused: others wait for its place.
+const REFUSAL: Duration = Duration::from_secs(5);
+
+/// What holds for every connection of a listener.
+#[derive(Clone)]
+pub struct Terms {
+    /// What it passes before it is served.
+    pub entrance: Entrance,
+    /// How long a client may take to send the head of a request, and what comes before the first.
+    pub header_timeout: Duration,
+    /// Most bytes of that head.
+    pub header_size: usize,
+    /// Most requests on one connection.
+    pub requests: Option<NonZeroU64>,
+    /// Longest time that what is to be sent may wait because the peer does not read.
+    pub write_stall: Duration,
+    /// Where its bytes are counted.
+    pub traffic: Traffic,
+}
+
+/// A connection that has been accepted.
+pub(super) struct Arrival {
+    pub(super) socket: Socket,
+    pub(super) address: Option<IpAddr>,
+    pub(super) place: Place,
+}
+
+impl Arrival {
+    /// Serves `routes` on the connection until it ends, or until `stop` turns true: then it ends with
+    /// the request it is at.
+    pub(super) async fn serve(self, routes: Router, terms: Terms, stop: watch::Receiver<bool>) {
+        if self.place.is_refused() {
+            let _ = timeout(REFUSAL, self.enter(routes, terms, stop)).await;
+        } else {
+            self.enter(routes, terms, stop).await;
+        }
+    }
+
+    async fn enter(self, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
+        let place = Arc::new(self.place);
+        let stream =
+            Guarded::new(Held::new(self.socket, place.clone()), terms.write_stall, terms.traffic.clone());
+        let kill = stream.kill().clone();
+        let entered = tokio::select! {
+            entered = terms.entrance.pass(stream, self.address, terms.header_timeout) => entered,
+            () = stopped(&mut stop) => None,
+        };
+        let Some((stream, peer)) = entered else { return };
+        let Some(standing) = place.count_for(peer.own()) else { return };
+        drop(place);
+        let refused = standing.refused().is_some();
+        let service = Service { peer, kill, standing, routes, terms, served: AtomicU64::new(0) };
+        if refused {
+            let _ = timeout(REFUSAL, service.converse(stream, stop)).await;
+        } else {
+            service.converse(stream, stop).await;
+        }
+    }
+}
+
+/// What answers the requests on one connection.
+struct Service {
+    peer: Peer,
+    kill: Arc<Kill>,
+    standing: Standing,
+    routes: Router,
+    terms: Terms,
+    /// Requests so far.
+    served: AtomicU64,
+}
+
+impl Service {
+    async fn converse(self, stream: Connection, mut stop: watch::Receiver<bool>) {
+        // The count of headers is bounded too: hyper reads 100 of them, and refuses more with 431.
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.terms.header_timeout)
+            .max_buf_size(self.terms.header_size)
+            .serve_connection(TokioIo::new(stream), service_fn(move |request| self.answer(request)))
+            .with_upgrades();
+        tokio::pin!(connection);
+        // How a connection ends is the client's affair.
+        let _ = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopped(&mut stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+    }
+
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        let count = self.served.fetch_add(1, Relaxed) + 1;
+        // What is read at once may be more than what is allowed.
+        let too_large = head_size(&request) > self.terms.header_size;
+        let last = too_large
+            || self.standing.refused().is_some()
+            || self.terms.requests.is_some_and(|most| count >= most.get());
+        request.extensions_mut().insert(self.peer.clone());
+        request.extensions_mut().insert(self.kill.clone());
+        request.extensions_mut().insert(self.standing.clone());
+        let answer = (!too_large).then(|| self.routes.clone().call(request));
+        async move {
+            let mut response = match answer {
+                Some(answer) => answer.await?,
+                None => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
+            };
+            // A WebSocket is no more requests by itself.
+            if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
+    }
+}
+
+/// Bytes of the head of a request, as it is usually written.
+fn head_size<B>(request: &Request<B>) -> usize {
+    let target = request.uri();
+    let start = request.method().as_str().len() + "  HTTP/1.1\r\n".len();
+    let path = target.path_and_query().map_or(0, |path| path.as_str().len());
+    let host = target.authority().map_or(0, |host| host.as_str().len());
+    let line = |name: &HeaderName, value: &HeaderValue| name.as_str().len() + value.len() + ": \r\n".len();
+    let headers: usize = request.headers().iter().map(|(name, value)| line(name, value)).sum();
+    start + path + host + headers + "\r\n".len()
+}
