@@ -245,7 +245,8 @@ fn connections_of_one_address_are_bounded_by_what_its_sessions_need() {
         stream.set_nonblocking(true).unwrap();
     }
     let closed = |mut stream: &TcpStream| matches!(stream.read(&mut [0]), Ok(0));
-    let took = until("four are closed", || more.iter().filter(|stream| closed(stream)).count() == 4);
+    // Or one more, as those that have been answered may still count for a moment.
+    let took = until("four are closed", || more.iter().filter(|stream| closed(stream)).count() >= 4);
     // The others have 5 s.
     assert!(took < Duration::from_secs(4), "{took:?}");
     drop((idle, more));
