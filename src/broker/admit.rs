@@ -30,6 +30,7 @@ impl Entrance {
         let broker = &self.0;
         // Every request that can begin a session carries its link.
         let link = socket.req_parts().extensions.get::<Arc<Link>>().cloned().ok_or_else(not_admitted)?;
+        link.enter();
         let session = Arc::new(Session::new(socket.id, link));
         if !broker.0.members.enter(&session) {
             session.link().close(Disconnection::Drain);

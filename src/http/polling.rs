@@ -33,12 +33,12 @@ use crate::http::engine_io::Wrong;
 use crate::protocol::Generation;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
-use crate::wire::link::LAST_POLL;
 use crate::wire::link::Link;
 use crate::wire::payload;
 use crate::wire::payload::NOOP;
 use crate::wire::payload::Packet;
 use crate::wire::permit::Permit;
+use crate::wire::polls::LAST_POLL;
 use crate::wire::polls::Upgrade;
 
 /// Most packets in one response: `max_decode_packets` of python-engineio.
@@ -92,12 +92,12 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
             return Ok(unread.into_response());
         }
     };
-    {
+    let closes = {
         let announced = &mut link.poll_state().announced;
         payload::follow(link.generation(), &body, announced);
         link.heard().note_attachments(announced);
-    }
-    let closes = link.generation() == Generation::V4 && (body == "1" || body.ends_with(b"\x1e1"));
+        announced.is_closed()
+    };
     let response = endpoint.engine.post(link.generation(), id, content_type, Full::new(body)).await;
     bound_chatter(&link);
     if closes {

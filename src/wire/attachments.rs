@@ -2,6 +2,7 @@
 //! announced and that are to follow, and how many messages there were.
 
 use crate::protocol::Encoding;
+use crate::wire::payload::CLOSE;
 
 /// Follows the messages of one client to know whether it owes attachments.
 ///
@@ -16,6 +17,7 @@ pub struct Announced {
     place: Place,
     texts: u64,
     binaries: u64,
+    closed: bool,
 }
 
 /// Where in the start of a text message the next byte stands.
@@ -63,6 +65,7 @@ impl Announced {
 
     /// A text message, from its start.
     pub fn text(&mut self, text: &[u8]) {
+        self.closed |= text == CLOSE;
         self.begin();
         for byte in text {
             if !self.is_curious() {
@@ -76,6 +79,12 @@ impl Announced {
     pub fn binary(&mut self) {
         self.binaries += 1;
         self.due = self.due.saturating_sub(1);
+    }
+
+    /// Whether one of the whole text messages was the Engine.IO packet `close`.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// How many messages there were; where messages are JSON, binary ones are only parts of others.
@@ -113,6 +122,15 @@ mod tests {
             announced.binary();
             announced.text(b"451-");
             assert_eq!(announced.open(), Some(2), "{start}");
+        }
+    }
+
+    #[test]
+    fn a_close_packet_is_one_that_says_nothing_else() {
+        for (text, closed) in [("1", true), ("11", false), ("41", false), ("", false), ("21", false)] {
+            let mut announced = Announced::default();
+            announced.text(text.as_bytes());
+            assert_eq!(announced.is_closed(), closed, "{text}");
         }
     }
 

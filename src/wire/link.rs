@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
@@ -21,15 +20,12 @@ use crate::wire::guard::Kill;
 use crate::wire::heard::Heard;
 use crate::wire::links::Links;
 use crate::wire::payload::Packet;
+use crate::wire::permit::Kept;
+use crate::wire::permit::Permit;
+use crate::wire::polls::LAST_POLL;
 use crate::wire::polls::Polls;
+use crate::wire::polls::SILENCE;
 use crate::wire::send_queue::SendQueue;
-
-/// After how long a client without a poll counts as gone when its session is to end. A client
-/// that is there takes one round trip to poll again.
-pub(super) const SILENCE: Duration = Duration::from_secs(4);
-
-/// How long a session that polls is kept once it is closed, so that its client hears of it.
-pub const LAST_POLL: Duration = Duration::from_secs(2);
 
 /// One Engine.IO session's way to its client.
 ///
@@ -60,10 +56,17 @@ pub struct Link {
     id: OnceLock<Box<str>>,
     links: Arc<Links>,
     opened: Instant,
+    permit: Kept,
 }
 
 impl Link {
-    pub(super) fn new(links: Arc<Links>, key: u64, generation: Generation, began_with: Transport) -> Self {
+    pub(super) fn new(
+        links: Arc<Links>,
+        key: u64,
+        generation: Generation,
+        began_with: Transport,
+        permit: Permit,
+    ) -> Self {
         Self {
             generation,
             began_with,
@@ -84,6 +87,7 @@ impl Link {
             id: OnceLock::new(),
             links,
             opened: Instant::now(),
+            permit: Kept::new(permit),
         }
     }
 
@@ -143,6 +147,11 @@ impl Link {
     /// Gives up what is queued: it counts no more, and nothing is added.
     pub(super) fn abandon(&self) {
         self.links.dequeued(self.queue.abandon());
+    }
+
+    /// The client is in the namespace.
+    pub fn enter(&self) {
+        self.permit.enter();
     }
 
     /// What its client has said.
@@ -268,6 +277,7 @@ impl Link {
             return;
         }
         self.abandon();
+        self.permit.end();
         self.links.metrics().closed(self.transport(), self.generation, self.opened.elapsed());
         self.links.forget(self.key, self.id());
     }

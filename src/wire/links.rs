@@ -19,9 +19,9 @@ use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::metrics::Connections;
 use crate::wire::link::Link;
-use crate::wire::link::SILENCE;
 use crate::wire::patrol::Bounds;
 use crate::wire::permit::Permit;
+use crate::wire::polls::SILENCE;
 
 /// All links of the node.
 #[derive(Debug)]
@@ -39,7 +39,6 @@ pub struct Links {
 #[derive(Debug, Default)]
 struct Table {
     by_key: HashMap<u64, Weak<Link>>,
-    permits: HashMap<u64, Permit>,
     by_id: HashMap<Box<str>, Weak<Link>>,
     next_key: u64,
 }
@@ -58,15 +57,14 @@ impl Links {
         })
     }
 
-    /// A link for a new session, which gives `permit` back when it is over.
+    /// A link for a new session, which takes up the place of `permit`.
     #[must_use]
     pub fn open(self: &Arc<Self>, generation: Generation, transport: Transport, permit: Permit) -> Arc<Link> {
         let mut table = self.table();
         let key = table.next_key;
         table.next_key += 1;
-        let link = Arc::new(Link::new(self.clone(), key, generation, transport));
+        let link = Arc::new(Link::new(self.clone(), key, generation, transport, permit));
         table.by_key.insert(key, Arc::downgrade(&link));
-        table.permits.insert(key, permit);
         self.open.send_replace(table.by_key.len());
         self.metrics.opened(transport, generation);
         link
@@ -146,12 +144,9 @@ impl Links {
         self.table().by_id.insert(id.into(), Arc::downgrade(link));
     }
 
-    /// Takes a link off the list, and off the ids if it has one; its permit is given back.
+    /// Takes a link off the list, and off the ids if it has one.
     pub(super) fn forget(&self, key: u64, id: Option<&str>) {
-        // Declared before the lock, so that it is dropped after it.
-        let _permit;
         let mut table = self.table();
-        _permit = table.permits.remove(&key);
         table.by_key.remove(&key);
         if let Some(id) = id {
             table.by_id.remove(id);

@@ -21,7 +21,7 @@ const END_MSGPACK: &[u8] = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data";
 /// Where a packet of the library in msgpack has its type: a map of few keys, `type` the first.
 const MSGPACK_TYPE: usize = 6;
 /// The Engine.IO packet `close`.
-const CLOSE: &[u8] = b"1";
+pub(super) const CLOSE: &[u8] = b"1";
 
 /// Separates packets in a payload of Engine.IO 4.
 const RECORD_SEPARATOR: u8 = 0x1e;

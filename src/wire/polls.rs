@@ -1,10 +1,18 @@
 //! What a session that polls holds between its polls, and how far it has come in giving them up.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 use std::time::Instant;
 
 use crate::wire::attachments::Announced;
 use crate::wire::payload::Packet;
+
+/// After how long a client without a poll counts as gone when its session is to end. A client
+/// that is there takes one round trip to poll again.
+pub(super) const SILENCE: Duration = Duration::from_secs(4);
+
+/// How long a session that polls is kept once it is closed, so that its client hears of it.
+pub const LAST_POLL: Duration = Duration::from_secs(2);
 
 /// What a polling session holds between its polls.
 #[derive(Debug, Default)]
