@@ -41,8 +41,8 @@ export RUSTFLAGS="${flags[*]}"
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With `--target`, build scripts and macros are left alone.
 run() {
-    BOLERO_LIBFUZZER_ARGS="$*" nice -n 19 cargo test --locked --profile fuzz --target "$host" \
-        --target-dir "$folder" --test fuzz -- --exact "$target" --nocapture --test-threads 1
+    FUZZ_TARGET=$target BOLERO_LIBFUZZER_ARGS="$*" nice -n 19 cargo test --locked --profile fuzz --target "$host" \
+        --target-dir "$folder" --test fuzz -- --nocapture
 }
 
 if [[ $seconds == minimise ]]; then
