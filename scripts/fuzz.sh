@@ -21,11 +21,6 @@ readonly folder=target/fuzz
 readonly found=$folder/found/$target failures=$folder/failures/$target
 mkdir -p "$found" "$failures"
 
-# The configuration is read from a file each time.
-if [[ -w /dev/shm ]]; then
-    export TMPDIR=/dev/shm
-fi
-
 # What coverage costs and tells is a matter of LLVM alone, so stable Rust has it. The daemon is built
 # along without libFuzzer, is never run, and may lack its symbols.
 flags=(

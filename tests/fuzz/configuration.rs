@@ -3,7 +3,6 @@
 //! An input is the text of a file. Behind a line `----` there may be overrides, one a line, as variables
 //! `HUMBLE_BROKER_…=…` or as values of `--set`.
 
-use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -15,8 +14,8 @@ use humble_broker::config::Sources;
 use tempfile::TempDir;
 
 thread_local! {
-    /// Where the file of each input is written in turn.
-    static FOLDER: LazyCell<TempDir> = LazyCell::new(|| tempfile::tempdir().unwrap());
+    /// Where the file of each input is written in turn: in memory, if there is such a place.
+    static FOLDER: TempDir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
 }
 
 pub fn check(input: &[u8]) {
