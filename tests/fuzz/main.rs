@@ -15,6 +15,7 @@ mod configuration;
 mod events;
 mod frames;
 mod payloads;
+mod proxy_headers;
 #[cfg(not(fuzzing))]
 mod replay;
 
@@ -36,6 +37,11 @@ fn payloads() {
 #[test]
 fn configuration() {
     fuzz("configuration", configuration::check);
+}
+
+#[test]
+fn proxy_headers() {
+    fuzz("proxy_headers", proxy_headers::check);
 }
 
 #[cfg(not(fuzzing))]
