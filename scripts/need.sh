@@ -6,6 +6,7 @@ packages=()
 for need in "$@"; do
     case $need in
         c) command -v cc >/dev/null || packages+=(gcc libc6-dev) ;;
+        c++) command -v c++ >/dev/null || packages+=(g++) ;;
         python)
             command -v python3 >/dev/null || packages+=(python3)
             # Debian splits the module `venv` off, and without `ensurepip` it makes no `pip`.

@@ -42,7 +42,7 @@ impl Error {
     }
 
     pub(super) fn in_override(name: &str, message: &str) -> Self {
-        Self::InOverride { name: name.to_owned(), message: plain(message) }
+        Self::InOverride { name: printable(name), message: plain(message) }
     }
 }
 
@@ -92,8 +92,9 @@ const WORDS: [(&str, &str); 11] = [
     (", expected i64", ", expected a whole number"),
 ];
 
+/// `message` in words for operators; it may quote what was written.
 fn plain(message: &str) -> String {
-    WORDS.iter().fold(message.to_owned(), |message, (from, to)| message.replacen(from, to, 1))
+    WORDS.iter().fold(printable(message), |message, (from, to)| message.replacen(from, to, 1))
 }
 
 /// A stretch of a line of a file.
@@ -138,7 +139,7 @@ impl Place {
     }
 }
 
-/// `line` without what would steer a terminal.
+/// `line` without what would steer a terminal, or be another line.
 fn printable(line: &str) -> String {
     line.replace(|letter: char| letter.is_control() && letter != '\t', "\u{fffd}")
 }
@@ -183,5 +184,13 @@ mod tests {
     #[test]
     fn a_line_cannot_steer_the_terminal() {
         assert!(shown("a\u{1b}[2Jb", 0..1).contains("\n1 | a\u{fffd}[2Jb\n"));
+    }
+
+    #[test]
+    fn a_message_cannot_steer_the_terminal() {
+        let error = Error::in_file(Path::new("broker.toml"), "", 0..0, "`\u{1b}[2J`\r\n is no host");
+        assert!(error.to_string().starts_with("broker.toml:1:1: `\u{fffd}[2J`\u{fffd}\u{fffd} is no host\n"));
+        let error = Error::in_override("--set a.\u{85}", "`\u{1b}[2J` is no host");
+        assert_eq!(error.to_string(), "--set a.\u{fffd}: `\u{fffd}[2J` is no host");
     }
 }

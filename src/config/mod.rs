@@ -311,6 +311,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_very_many_parts_names_no_key() {
+        let name = format!("HUMBLE_BROKER_{}B", "A__".repeat(40_000));
+        let refusal = load("", &[(&name, "1")], &[]).unwrap_err();
+        assert_eq!(refusal, format!("{name}: names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"));
+        assert!(format!("{}b=1", "a.".repeat(40_000)).parse::<Override>().is_err());
+    }
+
+    #[test]
     fn an_override_does_not_hide_where_the_file_is_wrong() {
         let refusal = load("[limits]\nnesting = 0", &[], &["limits.attachments=1"]).unwrap_err();
         assert!(refusal.starts_with("/etc/broker.toml:2:11: `0` is not a depth"), "{refusal}");

@@ -24,6 +24,9 @@ pub const DEFAULT_FILE: &str = "/etc/socketio-humble-broker/broker.toml";
 /// else is a section and a key.
 const PREFIX: &str = "HUMBLE_BROKER_";
 
+/// More parts than any key has, and fewer tables than the TOML parser takes within each other.
+const MOST_PARTS: usize = 16;
+
 /// What a configuration is loaded from.
 ///
 /// It is made once, at the start; loading it again reads the file again and applies the same
@@ -227,10 +230,11 @@ fn is_enclosed(text: &str) -> bool {
     pairs.into_iter().any(|(first, last)| text.starts_with(first) && text.ends_with(last))
 }
 
-/// The tables and the key of a name whose parts stand between `separator`s, at least two.
+/// The tables and the key of a name whose parts stand between `separator`s: at least two, and no more
+/// than a file could nest, as what reads and drops tables is recursive.
 fn path(name: &str, separator: &str) -> Option<(Vec<String>, String)> {
     let mut tables: Vec<String> = name.split(separator).map(str::to_owned).collect();
-    let complete = tables.len() > 1 && tables.iter().all(|part| !part.is_empty());
+    let complete = (2..=MOST_PARTS).contains(&tables.len()) && tables.iter().all(|part| !part.is_empty());
     let key = tables.pop().filter(|_| complete)?;
     Some((tables, key))
 }

@@ -54,6 +54,9 @@ pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<IpA
         }
         header.resize(FIXED_V2 + length, 0);
         stream.read_exact(header.get_mut(FIXED_V2..).unwrap_or_default()).await?;
+    } else {
+        // The library looks at less of the start than we do.
+        return Err(ErrorKind::InvalidData.into());
     }
     parse(&header)
 }
@@ -149,6 +152,7 @@ mod tests {
         let mut wrong: Vec<Vec<u8>> = [
             "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
             "PROXYxTCP4 192.0.2.1 10.0.0.1 4660 80\r\n",
+            "PROXYxUNKNOWN\r\n",
             "proxy TCP4 192.0.2.1 10.0.0.1 4660 80\r\n",
             "PROXY TCP5 192.0.2.1 10.0.0.1 4660 80\r\n",
             "PROXY TCP4 192.0.2.1 10.0.0.1 4660 80\n",

@@ -11,6 +11,8 @@ mod room;
 mod scanner;
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod properties;
 
 use serde::Deserialize;

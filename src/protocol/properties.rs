@@ -1,4 +1,4 @@
-//! What holds for every event, tried on many: the parsers against oracles that know nothing of them.
+//! What holds for every event, tried on many: the parsers against their oracles.
 
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -7,16 +7,12 @@ use super::Attachments;
 use super::Bounds;
 use super::Encoding;
 use super::Event;
-use super::EventName;
+use super::oracle::NAMES;
+use super::oracle::Outcome;
 
 /// Small enough that generated events come near every bound.
 pub(super) const BOUNDS: Bounds =
     Bounds { nesting: 6, room_name_length: 16, attachments: 3, max_payload: 1_000_000 };
-
-const NAMES: [&str; 4] = ["subscribe", "unsubscribe", "publish", "broadcast"];
-
-/// What a parser makes of an event, as plain text and bytes: name and arguments, or a code.
-type Outcome = Result<(EventName, Vec<Vec<u8>>), &'static str>;
 
 fn outcome(encoding: Encoding, body: &[u8], attachments: usize) -> Outcome {
     let attachments = Attachments { count: attachments, bytes: 0 };
@@ -30,165 +26,14 @@ fn outcome(encoding: Encoding, body: &[u8], attachments: usize) -> Outcome {
     }
 }
 
-/// The event `name` with `arguments`, of which the first may have to be a room.
-fn expected(name: &str, arguments: Vec<Vec<u8>>, is_room: impl Fn(&[u8]) -> bool) -> Outcome {
-    let (name, count, takes_room) = match name {
-        "subscribe" => (EventName::Subscribe, 1, true),
-        "unsubscribe" => (EventName::Unsubscribe, 1, true),
-        "publish" => (EventName::Publish, 2, true),
-        "broadcast" => (EventName::Broadcast, 1, false),
-        _ => return Err("unknown_event"),
-    };
-    match arguments {
-        arguments if arguments.len() != count => Err("malformed"),
-        arguments if takes_room && !is_room(&arguments[0]) => Err("invalid_room"),
-        _ if count == 1 && takes_room => Ok((name, vec![])),
-        arguments => Ok((name, arguments)),
-    }
-}
-
 mod json {
-    use std::fmt;
     use std::iter;
 
-    use serde::Deserialize;
-    use serde::Deserializer;
-    use serde::de::MapAccess;
-    use serde::de::Visitor;
-    use serde_json::Value;
-
     use super::*;
+    use crate::protocol::oracle::json;
 
-    /// What the contract says of `text`, by way of `serde_json`.
     fn oracle(text: &str, attachments: usize) -> Outcome {
-        let Ok(elements) = serde_json::from_str::<Vec<Box<RawValue>>>(text) else { return Err("malformed") };
-        let mut arguments = elements.iter().map(|element| element.get());
-        let name = arguments.next().filter(|name| name.starts_with('"')).ok_or("malformed")?;
-        let name = name.trim_matches('"');
-        if name.contains('\\') {
-            return Err("malformed");
-        }
-        if !NAMES.contains(&name) {
-            return Err("unknown_event");
-        }
-        let arguments: Vec<&str> = arguments.collect();
-        if arguments.iter().any(|argument| nesting(argument) > BOUNDS.nesting || has_long_integer(argument)) {
-            return Err("malformed");
-        }
-        if attachments > 0 {
-            let mut seen = vec![false; attachments];
-            // serde_json cannot decode a lone surrogate in a key; no key of a placeholder has one.
-            let decodable = |text: &str| text.replace(r"\ud800", "?").replace(r"\udc00", "?");
-            let resolve = arguments.iter().all(|argument| resolves(&decodable(argument), &mut seen));
-            if attachments > BOUNDS.attachments || !resolve || seen.contains(&false) {
-                return Err("malformed");
-            }
-        }
-        expected(name, arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect(), is_room)
-    }
-
-    fn is_room(text: &[u8]) -> bool {
-        let written = str::from_utf8(text).unwrap();
-        let integers = -9_007_199_254_740_991..=9_007_199_254_740_991;
-        match serde_json::from_slice(text) {
-            Ok(Value::String(name)) => !name.is_empty() && name.len() <= BOUNDS.room_name_length,
-            Ok(Value::Number(number)) => {
-                written == "-0" || number.as_i64().is_some_and(|number| integers.contains(&number))
-            }
-            _ => false,
-        }
-    }
-
-    /// The text without its strings, in whose place is a `"`.
-    fn without_strings(text: &str) -> String {
-        let (mut kept, mut in_string, mut characters) = (String::new(), false, text.chars());
-        while let Some(character) = characters.next() {
-            match character {
-                '"' => {
-                    in_string = !in_string;
-                    kept.push('"');
-                }
-                '\\' => drop(characters.next()),
-                other if !in_string => kept.push(other),
-                _ => {}
-            }
-        }
-        kept
-    }
-
-    fn nesting(text: &str) -> usize {
-        let mut depth = 0;
-        let depths = without_strings(text)
-            .chars()
-            .map(|character| {
-                match character {
-                    '[' | '{' => depth += 1,
-                    ']' | '}' => depth -= 1,
-                    _ => {}
-                }
-                depth
-            })
-            .collect::<Vec<usize>>();
-        depths.into_iter().max().unwrap_or(0)
-    }
-
-    fn has_long_integer(text: &str) -> bool {
-        without_strings(text)
-            .split(|character: char| !character.is_ascii_alphanumeric() && !"+-.".contains(character))
-            .any(|number| {
-                number.len() > 100 && number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
-            })
-    }
-
-    /// Whether every placeholder in `text` is one for all receivers; marks what they stand for.
-    fn resolves(text: &str, seen: &mut [bool]) -> bool {
-        let Members(members) = match text.as_bytes()[0] {
-            b'[' => {
-                let elements: Vec<Box<RawValue>> = serde_json::from_str(text).unwrap();
-                return elements.iter().all(|element| resolves(element.get(), seen));
-            }
-            b'{' => serde_json::from_str(text).unwrap(),
-            _ => return true,
-        };
-        let last =
-            |wanted: &str| members.iter().rfind(|(key, _)| key == wanted).map(|(_, value)| value.get());
-        match last("_placeholder") {
-            None | Some("null" | "false") => members.iter().all(|(_, value)| resolves(value.get(), seen)),
-            Some("true") => {
-                let index = last("num").and_then(|number| serde_json::from_str::<usize>(number).ok());
-                let slot = index.and_then(|index| seen.get_mut(index));
-                let is_flat = !members.iter().any(|(_, value)| value.get().starts_with(['[', '{']));
-                is_flat && slot.map(|slot| *slot = true).is_some()
-            }
-            Some(_) => false,
-        }
-    }
-
-    /// The members of an object, duplicates included.
-    struct Members(Vec<(String, Box<RawValue>)>);
-
-    impl<'de> Deserialize<'de> for Members {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_map(MembersVisitor)
-        }
-    }
-
-    struct MembersVisitor;
-
-    impl<'de> Visitor<'de> for MembersVisitor {
-        type Value = Members;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-            let mut members = Vec::new();
-            while let Some(member) = map.next_entry()? {
-                members.push(member);
-            }
-            Ok(Members(members))
-        }
+        json::oracle(text, attachments, &BOUNDS)
     }
 
     fn string() -> impl Strategy<Value = String> {
@@ -324,86 +169,11 @@ mod msgpack {
     use rmpv::Value;
 
     use super::*;
+    use crate::protocol::oracle::msgpack;
+    use crate::protocol::oracle::msgpack::RESERVED;
 
-    /// The marker that the format never uses; `rmpv` takes it for nil, so it is kept from the oracle.
-    const RESERVED: u8 = 0xc1;
-
-    /// What the contract says of `body`, by way of `rmpv`.
     fn oracle(body: &[u8]) -> Outcome {
-        let mut rest = body;
-        let elements = match rmpv::decode::read_value(&mut rest) {
-            Ok(Value::Array(elements)) if rest.is_empty() => elements,
-            _ => return Err("malformed"),
-        };
-        let Some((Value::String(name), arguments)) = elements.split_first() else { return Err("malformed") };
-        let name = name.as_str().ok_or("malformed")?;
-        if !NAMES.contains(&name) {
-            return Err("unknown_event");
-        }
-        if arguments.iter().any(|argument| !is_deliverable(argument) || nesting(argument) > BOUNDS.nesting) {
-            return Err("malformed");
-        }
-        expected(name, slices(body, arguments.len()), is_room)
-    }
-
-    /// What `rmpv` takes but Python clients raise over.
-    fn is_deliverable(value: &Value) -> bool {
-        match value {
-            Value::String(string) => string.is_str(),
-            Value::Array(values) => values.iter().all(is_deliverable),
-            Value::Map(pairs) => pairs.iter().all(|(key, value)| {
-                (key.is_str() || key.is_bin()) && is_deliverable(key) && is_deliverable(value)
-            }),
-            Value::Ext(-1, data) => match data.len() {
-                4 => true,
-                8 => u64::from_be_bytes(data[..].try_into().unwrap()) >> 34 < 1_000_000_000,
-                12 => u32::from_be_bytes(data[..4].try_into().unwrap()) < 1_000_000_000,
-                _ => false,
-            },
-            Value::Ext(kind, _) => *kind >= 0,
-            _ => true,
-        }
-    }
-
-    fn nesting(value: &Value) -> usize {
-        let within = match value {
-            Value::Array(values) => values.iter().map(nesting).max(),
-            Value::Map(pairs) => pairs.iter().map(|(_, value)| nesting(value)).max(),
-            _ => return 0,
-        };
-        1 + within.unwrap_or(0)
-    }
-
-    /// The bytes of the last `count` elements of the array `body`.
-    fn slices(body: &[u8], count: usize) -> Vec<Vec<u8>> {
-        let mut rest = body;
-        skip_header(&mut rest);
-        let mut slices = Vec::new();
-        for _ in 0..=count {
-            let start = rest;
-            rmpv::decode::read_value(&mut rest).unwrap();
-            slices.push(start[..start.len() - rest.len()].to_vec());
-        }
-        slices.split_off(1)
-    }
-
-    /// Passes the header of an array.
-    fn skip_header(rest: &mut &[u8]) {
-        *rest = match rest[0] {
-            0xdc => &rest[3..],
-            0xdd => &rest[5..],
-            _ => &rest[1..],
-        };
-    }
-
-    fn is_room(mut text: &[u8]) -> bool {
-        match rmpv::decode::read_value(&mut text).unwrap() {
-            Value::String(name) => (1..=BOUNDS.room_name_length).contains(&name.as_bytes().len()),
-            Value::Integer(number) => {
-                number.as_i64().is_some_and(|number| number.unsigned_abs() <= 9_007_199_254_740_991)
-            }
-            _ => false,
-        }
+        msgpack::oracle(body, &BOUNDS)
     }
 
     fn scalar() -> impl Strategy<Value = Value> {

@@ -258,7 +258,8 @@ impl SizeLimit {
             return;
         }
         for byte in payload {
-            if !self.announced.is_curious() {
+            // The text before may have broken off.
+            if self.binary || !self.announced.is_curious() {
                 break;
             }
             let [key, ..] = self.mask;
@@ -360,6 +361,19 @@ mod tests {
         let mut at_once = SizeLimit::new(100);
         assert_eq!(at_once.follow(&all), Ok(()));
         assert_eq!(at_once.announced().open(), Some(2));
+    }
+
+    #[test]
+    fn bytes_announce_nothing_even_behind_a_text_that_breaks_off() {
+        for text in ["", "4", "45", "451"] {
+            let mut bytes = BytesMut::new();
+            put_masked(&mut bytes, TEXT, text.as_bytes());
+            put_masked(&mut bytes, BINARY, b"451-");
+            put_masked(&mut bytes, BINARY, b"2-");
+            let mut follower = SizeLimit::new(100);
+            assert_eq!(follower.follow(&bytes), Ok(()));
+            assert_eq!(follower.announced().open(), None, "{text}");
+        }
     }
 
     #[test]
