@@ -30,7 +30,6 @@ use crate::http::body;
 use crate::http::engine_io::Asked;
 use crate::http::engine_io::Endpoint;
 use crate::http::engine_io::Wrong;
-use crate::protocol::Generation;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
 use crate::wire::link::Link;
