@@ -9,6 +9,7 @@
 )]
 
 mod abuse;
+mod bounds;
 mod bystander;
 mod config;
 mod daemon;
