@@ -15,14 +15,11 @@ const LONGEST: usize = 4096;
 ///
 /// The same inputs are made each time, unless `FUZZ_SEED` names another number to begin with.
 pub fn replay(target: &str, check: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-    // The order of a folder is that of the file system, and would change what is made.
-    files.sort();
-    assert!(!files.is_empty(), "the corpus of `{target}` is empty");
-    let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
-    for (file, input) in files.iter().zip(&corpus) {
-        let _shown = Shown { origin: file.display().to_string(), input };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fuzz/corpus/{target}.txt"));
+    let corpus: Vec<Vec<u8>> = fs::read_to_string(file).unwrap().lines().map(unescaped).collect();
+    assert!(!corpus.is_empty(), "the corpus of `{target}` is empty");
+    for (line, input) in (1..).zip(&corpus) {
+        let _shown = Shown { origin: format!("{target}.txt:{line}"), input };
         check(input);
     }
     let seed = env::var("FUZZ_SEED").map_or(1, |seed| seed.parse().unwrap());
@@ -32,6 +29,26 @@ pub fn replay(target: &str, check: fn(&[u8])) {
         let _shown = Shown { origin: format!("input {number} of FUZZ_SEED={seed}"), input: &input };
         check(&input);
     }
+}
+
+/// The input that a line of a corpus stands for: ASCII, the rest as `\n`, `\x1e` and the like.
+fn unescaped(line: &str) -> Vec<u8> {
+    let (mut input, mut letters) = (Vec::new(), line.chars());
+    while let Some(letter) = letters.next() {
+        let byte = match (letter, letter == '\\') {
+            (_, true) => match letters.next().unwrap() {
+                'n' => b'\n',
+                'r' => b'\r',
+                't' => b'\t',
+                '\\' => b'\\',
+                'x' => u8::from_str_radix(&letters.by_ref().take(2).collect::<String>(), 16).unwrap(),
+                other => panic!("`\\{other}` stands for nothing"),
+            },
+            (letter, false) => u8::try_from(letter).unwrap(),
+        };
+        input.push(byte);
+    }
+    input
 }
 
 /// An input that is shown should its check panic.
