@@ -172,8 +172,9 @@ impl Engine {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // The session runs in a task of the library; a request made here is never refused.
-        drop(Service::call(&mut self.service.clone(), (stream, request)));
+        // Boxed, as the library's tasks hold several copies of its place. The session runs in one of
+        // them; a request made here is never refused.
+        drop(Service::call(&mut self.service.clone(), (Box::new(stream), request)));
     }
 
     async fn call<B>(&self, request: Request<B>) -> Response<Bytes>
