@@ -245,3 +245,24 @@ fn a_post_that_an_upgrade_has_left_behind_does_not_end_the_session() {
         client.assert_silence();
     }
 }
+
+#[test]
+fn a_session_that_ends_while_it_upgrades_is_counted_out_once() {
+    let daemon = Daemon::start(&[]);
+    for way in POLLING {
+        let mut client = Client::connect(daemon.address, way);
+        let mut socket = client.open_upgrade(daemon.address);
+        socket.send("2probe");
+        assert_eq!(socket.text(), "3probe");
+        client.send("1");
+        socket.send("5");
+        assert_eq!(socket.next(), Incoming::End);
+    }
+    for protocol in [3, 4] {
+        for transport in ["polling", "websocket"] {
+            let name =
+                format!("humble_broker_connections{{transport=\"{transport}\",protocol=\"{protocol}\"}}");
+            daemon.await_metric(&name, 0.0);
+        }
+    }
+}
