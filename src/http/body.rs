@@ -8,10 +8,9 @@ use axum::http::StatusCode;
 use axum::http::header::CONNECTION;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use bytes::BytesMut;
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use http_body_util::LengthLimitError;
-use http_body_util::Limited;
 use tokio::time::timeout;
 
 /// Reads a body of at most `most` bytes that arrives `within` this time.
@@ -20,12 +19,21 @@ pub(super) async fn read(body: Body, most: usize, within: Duration) -> Result<By
     if body.size_hint().lower() > most as u64 {
         return Err(Unread::TooLarge);
     }
-    match timeout(within, Limited::new(body, most).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLarge),
-        Ok(Err(_)) => Err(Unread::Broken),
-        Err(_) => Err(Unread::TooSlow),
+    timeout(within, collect(body, most)).await.unwrap_or(Err(Unread::TooSlow))
+}
+
+/// Puts the parts of a body together as they come: kept apart, a part of one byte takes dozens.
+async fn collect(mut body: Body, most: usize) -> Result<Bytes, Unread> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        // What is no data are trailers, which nobody wants.
+        let Ok(part) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        if part.len() > most - whole.len() {
+            return Err(Unread::TooLarge);
+        }
+        whole.extend_from_slice(&part);
     }
+    Ok(whole.freeze())
 }
 
 /// Why a body has not been read.

@@ -22,6 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio::time::timeout;
 use tower_service::Service as _;
 
@@ -77,22 +78,24 @@ impl Arrival {
 
     async fn enter(self, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
         let place = Arc::new(self.place);
-        let stream =
+        let mut stream =
             Guarded::new(Held::new(self.socket, place.clone()), terms.write_stall, terms.traffic.clone());
         let kill = stream.kill().clone();
-        let entered = tokio::select! {
-            entered = terms.entrance.pass(stream, self.address, terms.header_timeout) => entered,
+        let deadline = Instant::now() + terms.header_timeout;
+        let met = tokio::select! {
+            met = terms.entrance.meet(&mut stream, self.address, deadline) => met,
             () = stopped(&mut stop) => None,
         };
-        let Some((stream, peer)) = entered else { return };
+        let Some(peer) = met else { return };
+        // Before the handshake of TLS: whoever does not go on with one takes up a place all the same.
         let Some(standing) = place.count_for(peer.own()) else { return };
         drop(place);
         let refused = standing.refused().is_some();
         let service = Service { peer, kill, standing, routes, terms, served: AtomicU64::new(0) };
         if refused {
-            let _ = timeout(REFUSAL, service.converse(stream, stop)).await;
+            let _ = timeout(REFUSAL, service.serve(stream, deadline, stop)).await;
         } else {
-            service.converse(stream, stop).await;
+            service.serve(stream, deadline, stop).await;
         }
     }
 }
@@ -109,6 +112,17 @@ struct Service {
 }
 
 impl Service {
+    /// Answers what comes over `stream`, if it comes as far as HTTP before `deadline`.
+    async fn serve(self, stream: Guarded<Held>, deadline: Instant, mut stop: watch::Receiver<bool>) {
+        let passed = tokio::select! {
+            passed = self.terms.entrance.pass(stream, deadline) => passed,
+            () = stopped(&mut stop) => None,
+        };
+        if let Some(connection) = passed {
+            self.converse(connection, stop).await;
+        }
+    }
+
     async fn converse(self, stream: Connection, mut stop: watch::Receiver<bool>) {
         // The count of headers is bounded too: hyper reads 100 of them, and refuses more with 431.
         let connection = http1::Builder::new()

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio::time::timeout_at;
@@ -42,21 +41,23 @@ impl Entrance {
         Self { proxies, proxy_protocol: server.proxy_protocol, tls }
     }
 
-    /// Takes a connection from `address` as far as HTTP, and says who its peer is; `None` if it does
-    /// not come so far within `patience`.
-    pub(super) async fn pass(
+    /// Finds out who is at the other end of a connection from `address`; `None` if it is not said
+    /// before `deadline`.
+    pub(super) async fn meet(
         &self,
-        mut stream: Guarded<Held>,
+        stream: &mut Guarded<Held>,
         address: Option<IpAddr>,
-        patience: Duration,
-    ) -> Option<(Connection, Peer)> {
-        let deadline = Instant::now() + patience;
-        let peer = in_time(deadline, "proxy_header", self.peer(&mut stream, address)).await?;
-        let connection = match &self.tls {
+        deadline: Instant,
+    ) -> Option<Peer> {
+        in_time(deadline, "proxy_header", self.peer(stream, address)).await
+    }
+
+    /// Takes a connection as far as HTTP; `None` if it does not come so far before `deadline`.
+    pub(super) async fn pass(&self, stream: Guarded<Held>, deadline: Instant) -> Option<Connection> {
+        Some(match &self.tls {
             None => Either::Left(stream),
             Some(tls) => Either::Right(in_time(deadline, "tls_handshake", tls.accept(stream)).await?),
-        };
-        Some((connection, peer))
+        })
     }
 
     async fn peer(&self, stream: &mut Guarded<Held>, address: Option<IpAddr>) -> io::Result<Peer> {

@@ -82,7 +82,11 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
     }
     let (mut head, body) = request.into_parts();
     let content_type = head.headers.remove(CONTENT_TYPE);
-    let body = match body::read(body, endpoint.max_payload, endpoint.body_timeout).await {
+    let body = body::read(body, endpoint.max_payload, endpoint.body_timeout).await;
+    if has_left(&link) {
+        return Err(Wrong::Request);
+    }
+    let body = match body {
         Ok(body) => body,
         Err(unread) => {
             // The session goes with it, as the library would have it: what follows would be out of order.
@@ -99,10 +103,15 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
     };
     let response = endpoint.engine.post(link.generation(), id, content_type, Full::new(body)).await;
     bound_chatter(&link);
-    if closes {
+    if closes && !has_left(&link) {
         link.end();
     }
     Ok(response.map(Into::into))
+}
+
+/// Whether the session has gone on over WebSocket: what comes late over polling does not end it.
+fn has_left(link: &Link) -> bool {
+    link.poll_state().upgrade == Upgrade::Done
 }
 
 /// Closes a session whose client has the library answer and does not poll for the answers.

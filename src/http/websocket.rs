@@ -131,7 +131,9 @@ impl Attempt {
         link.carried_by(kill);
         link.poll_state().upgrade = Upgrade::Done;
         let first = polling::rest(endpoint, link, id).await;
-        link.upgraded();
+        if !link.upgraded() {
+            return;
+        }
         let ended = link.poll_state().ended;
         let channel =
             Channel::upgraded(probe.stream, link.clone(), &probe.buffer, endpoint.max_payload, &first);

@@ -103,10 +103,17 @@ impl Link {
         if self.upgraded.load(SeqCst) { Transport::WebSocket } else { self.began_with }
     }
 
-    /// The session goes on over WebSocket.
-    pub fn upgraded(&self) {
+    /// The session goes on over WebSocket; `false` if it is over already.
+    #[must_use]
+    pub fn upgraded(&self) -> bool {
+        // Under the lock, as in `end`: each session is counted out of the transport it is counted in.
+        let _state = self.poll_state();
+        if self.over.load(SeqCst) {
+            return false;
+        }
         self.upgraded.store(true, SeqCst);
         self.links.metrics().upgraded(self.generation);
+        true
     }
 
     /// Makes room in the send queue for a message that costs `cost` bytes; whoever does so counts
@@ -273,7 +280,11 @@ impl Link {
     /// The library holds on to a session that never entered the namespace until the time for that
     /// is up, however long the session has been over.
     pub fn end(&self) {
-        if self.over.swap(true, SeqCst) {
+        let over = {
+            let _state = self.poll_state();
+            self.over.swap(true, SeqCst)
+        };
+        if over {
             return;
         }
         self.abandon();

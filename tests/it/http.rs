@@ -2,12 +2,17 @@
 
 use std::io::Read;
 use std::io::Write;
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::support::Client;
+use crate::support::DEADLINE;
 use crate::support::Daemon;
 use crate::support::Way;
 use crate::support::daemon::command;
 use crate::support::http;
+use crate::support::vitals::Vitals;
+use crate::support::vitals::pause;
 
 #[test]
 fn operators_are_answered_on_the_public_listener_unless_they_have_their_own() {
@@ -447,4 +452,31 @@ fn operators_have_a_few_connections_on_a_listener_of_their_own() {
     assert_eq!(http::receive_one(&mut ninth).text(), "ok");
     assert!(began.elapsed() >= std::time::Duration::from_millis(400), "{:?}", began.elapsed());
     drop(idle);
+}
+
+#[test]
+fn a_body_in_the_smallest_of_chunks_takes_no_more_memory_than_it_has_bytes() {
+    let daemon = Daemon::start(&["--set", "limits.body_timeout=1m", "--admin-listen", "127.0.0.1:0"]);
+    let before = Vitals::most(&daemon).memory;
+    let chunks = b"1\r\nx\r\n".repeat(400_000);
+    let mut clients = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let client = Client::connect(daemon.address, Way::Polling4);
+        let mut stream = http::connect(daemon.address);
+        http::ask(&mut stream, "POST", &client.polling_target(), "transfer-encoding: chunked\r\n");
+        stream.write_all(&chunks).unwrap();
+        clients.push(client);
+        streams.push(stream);
+    }
+    let began = Instant::now();
+    while daemon.metric("humble_broker_received_bytes_total") < 4.0 * 400_000.0 * 6.0 {
+        assert!(began.elapsed() < DEADLINE);
+        pause(Duration::from_millis(20));
+    }
+    let taken = Vitals::least(&daemon).memory - before;
+    assert!(taken < 12 << 10, "{taken} KiB for 1600 kB");
+    for mut stream in streams {
+        stream.write_all(b"0\r\n\r\n").unwrap();
+    }
 }

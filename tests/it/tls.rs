@@ -323,3 +323,39 @@ fn the_health_check_asks_over_tls() {
     assert!(asked.stderr.is_empty());
     assert_eq!(check(&[]).status.code(), Some(1), "a check that does not know of TLS");
 }
+
+#[test]
+fn one_address_does_not_take_all_places_with_handshakes_that_do_not_go_on() {
+    let authority = Authority::new();
+    let more = [
+        "--set",
+        "limits.connections=20",
+        "--set",
+        "limits.connections_per_ip=1",
+        "--set",
+        "limits.header_timeout=1h",
+        "--set",
+        "server.trusted_proxies=['127.0.0.1']",
+        "--set",
+        "server.proxy_protocol=true",
+    ];
+    let daemon = start(&Files::of(&authority.issue()), false, &more);
+    let client = TlsClient::new(&VERSIONS, &authority, None);
+    let open = |address: &str| {
+        let mut stream = http::connect(daemon.address);
+        let header = format!("PROXY TCP4 {address} 192.0.2.255 4711 443\r\n");
+        stream.write_all(header.as_bytes()).map(|()| stream)
+    };
+    let silent: Vec<_> = (0..40).map(|_| open("192.0.2.1").unwrap()).collect();
+    let began = Instant::now();
+    let polling = Way::Polling4.target("polling");
+    // Until it is known whose they are, and until those that are refused have been told so, they are there.
+    let answer = || {
+        let mut stream = client.over(open("192.0.2.2").ok()?).ok()?;
+        Some(http::get_over(&mut stream, &polling).status)
+    };
+    while answer() != Some(200) {
+        assert!(began.elapsed() < DEADLINE, "no place for another address");
+    }
+    drop(silent);
+}

@@ -211,3 +211,58 @@ fn number(packet: &str) -> usize {
     let digits = packet.split('[').nth(2).unwrap_or_else(|| panic!("{packet}"));
     digits.split([',', ']']).next().unwrap().parse().unwrap()
 }
+
+#[test]
+fn a_post_that_an_upgrade_has_left_behind_does_not_end_the_session() {
+    let daemon = Daemon::start(&[]);
+    let mut publisher = Client::connect(daemon.address, Way::WebSocket4);
+    for (way, body, rest) in [
+        (Way::Polling4, "1", Some("1")),
+        (Way::Polling3, "1:1", Some("1:1")),
+        (Way::Polling4, "40", None),
+        (Way::Polling3, "2:40", None),
+    ] {
+        let mut client = Client::connect(daemon.address, way);
+        client.subscribe("\"r\"");
+        let mut post = http::connect(daemon.address);
+        let head = format!("content-length: {}\r\nexpect: 100-continue\r\n", body.len());
+        http::ask(&mut post, "POST", &client.polling_target(), &head);
+        // The daemon says this when it waits for the body.
+        assert_eq!(http::receive_one(&mut post).status, 100);
+        client.upgrade();
+        publisher.emit("[\"publish\",\"r\",1]");
+        client.expect("[\"data\",\"r\",1]");
+        if let Some(rest) = rest {
+            std::io::Write::write_all(&mut post, rest.as_bytes()).unwrap();
+            assert_eq!(http::receive_one(&mut post).status, 400, "{way:?}");
+        } else {
+            post.shutdown(std::net::Shutdown::Write).unwrap();
+            http::rest(&mut post);
+        }
+        drop(post);
+        assert_eq!(publisher.ask("[\"publish\",\"r\",2]"), "[]");
+        client.expect("[\"data\",\"r\",2]");
+        client.assert_silence();
+    }
+}
+
+#[test]
+fn a_session_that_ends_while_it_upgrades_is_counted_out_once() {
+    let daemon = Daemon::start(&[]);
+    for way in POLLING {
+        let mut client = Client::connect(daemon.address, way);
+        let mut socket = client.open_upgrade(daemon.address);
+        socket.send("2probe");
+        assert_eq!(socket.text(), "3probe");
+        client.send("1");
+        socket.send("5");
+        assert_eq!(socket.next(), Incoming::End);
+    }
+    for protocol in [3, 4] {
+        for transport in ["polling", "websocket"] {
+            let name =
+                format!("humble_broker_connections{{transport=\"{transport}\",protocol=\"{protocol}\"}}");
+            daemon.await_metric(&name, 0.0);
+        }
+    }
+}
