@@ -343,6 +343,24 @@ fn events_are_limited_in_number_for_each_client() {
 }
 
 #[test]
+fn a_client_that_leaves_and_comes_back_over_one_connection_has_spent_what_it_has_spent() {
+    let daemon = Daemon::start(&["--set", "limits.events_per_second=1"]);
+    for way in [Way::WebSocket4, Way::Polling4] {
+        let mut client = Client::connect(daemon.address, way);
+        assert_eq!(client.ask("[\"subscribe\",\"r\"]"), "[]");
+        let mut refused = 0;
+        for _ in 0..5 {
+            client.send("41");
+            // A CONNECT is ignored while the one before is being dealt with.
+            client.send("40");
+            assert!(client.text().starts_with("40"));
+            refused += usize::from(client.ask("[\"subscribe\",\"r\"]") != "[]");
+        }
+        assert!(refused > 0, "{way:?}: each time with a full bucket");
+    }
+}
+
+#[test]
 fn events_are_limited_in_bytes_attachments_included() {
     let daemon =
         Daemon::start(&["--set", "limits.bytes_per_second=10 kB", "--set", "limits.max_payload=100 kB"]);
