@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::config::Limits;
 use crate::protocol::Refusal;
-use crate::wire::quota::Quota;
+use crate::wire::heard::Spending;
 
 /// How much one client may emit.
 #[derive(Debug)]
@@ -25,29 +25,19 @@ impl Allowance {
             bytes: limits.bytes_per_second().map(|bytes| (bytes, burst(bytes))),
         }
     }
-}
 
-/// How much of its allowance a client has spent of late.
-#[derive(Debug, Default)]
-pub(super) struct Spending {
-    events: Quota,
-    bytes: Quota,
-}
-
-impl Spending {
     /// Spends one event of `bytes` bytes.
-    pub(super) fn take(&self, bytes: usize, allowance: &Allowance) -> Result<(), Refusal> {
-        let Allowance { events, bytes: bytes_per_second } = allowance;
-        if events.is_none() && bytes_per_second.is_none() {
+    pub(super) fn spend(&self, spending: &Spending, bytes: usize) -> Result<(), Refusal> {
+        if self.events.is_none() && self.bytes.is_none() {
             return Ok(());
         }
         let now = Instant::now();
         let limited = |_| Refusal::RateLimited;
-        if let Some(events) = events {
-            self.events.take(1, *events, events.get(), now).map_err(limited)?;
+        if let Some(events) = self.events {
+            spending.events.take(1, events, events.get(), now).map_err(limited)?;
         }
-        if let Some((per_second, burst)) = bytes_per_second {
-            self.bytes.take(bytes as u64, *per_second, *burst, now).map_err(limited)?;
+        if let Some((per_second, burst)) = self.bytes {
+            spending.bytes.take(bytes as u64, per_second, burst, now).map_err(limited)?;
         }
         Ok(())
     }

@@ -75,8 +75,9 @@ impl Dispatch {
 impl Turn<'_> {
     /// Whether the client may emit anything now, an event of `bytes` bytes.
     fn may_act(&self, bytes: usize) -> Result<(), Refusal> {
-        match self.session.link().cause() {
-            None => self.session.spend(bytes, &self.live.allowance),
+        let link = self.session.link();
+        match link.cause() {
+            None => self.live.allowance.spend(link.heard().spending(), bytes),
             Some(_) => Err(Refusal::ShuttingDown),
         }
     }

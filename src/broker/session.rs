@@ -8,10 +8,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
-use crate::broker::allowance::Allowance;
-use crate::broker::allowance::Spending;
 use crate::broker::sockets::SocketId;
-use crate::protocol::Refusal;
 use crate::protocol::Room;
 use crate::wire::link::Link;
 
@@ -22,20 +19,13 @@ pub(super) struct Session {
     link: Arc<Link>,
     /// The rooms it is in; changed only by `Members`, under its lock.
     rooms: Mutex<HashSet<Room>>,
-    spending: Spending,
     /// Whether it is in a room of the library's that is its own.
     apart: AtomicBool,
 }
 
 impl Session {
     pub(super) fn new(id: SocketId, link: Arc<Link>) -> Self {
-        Self {
-            id,
-            link,
-            rooms: Mutex::default(),
-            spending: Spending::default(),
-            apart: AtomicBool::new(false),
-        }
+        Self { id, link, rooms: Mutex::default(), apart: AtomicBool::new(false) }
     }
 
     /// Its id, which is a secret: whoever knows it can take over a polling session.
@@ -56,10 +46,5 @@ impl Session {
     /// Whether it is to be put into a room of the library's that is its own, which is needed once.
     pub(super) fn set_apart(&self) -> bool {
         !self.apart.swap(true, SeqCst)
-    }
-
-    /// Takes an event of `bytes` bytes off what its client may emit.
-    pub(super) fn spend(&self, bytes: usize, allowance: &Allowance) -> Result<(), Refusal> {
-        self.spending.take(bytes, allowance)
     }
 }

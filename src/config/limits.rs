@@ -96,7 +96,7 @@ pub struct Limits {
     pub write_stall: Period,
 
     /// Bytes that may be queued for all connections together; above it the clients with the
-    /// longest queues are disconnected.
+    /// longest queues are disconnected, of those whose queues have waited for a second.
     ///
     /// Default: `"512 MB"`. Takes effect: at restart.
     pub send_queue_total: ByteSize,

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::protocol::Encoding;
 use crate::wire::attachments::Announced;
+use crate::wire::quota::Quota;
 
 /// Messages that are no events and that a client may send while it does not read. Real clients send
 /// one to connect, and one for each heartbeat.
@@ -21,11 +22,30 @@ pub struct Heard {
     events: AtomicU64,
     /// The announcement whose attachments the client owes, and since when.
     owing: Mutex<Option<(u64, Instant)>>,
+    spending: Spending,
+}
+
+/// How much of its allowance a client has spent of late.
+///
+/// It stays with the connection: a client that leaves the namespace and enters it again has spent
+/// what it has spent.
+#[derive(Debug, Default)]
+pub struct Spending {
+    /// Of events.
+    pub events: Quota,
+    /// Of their bytes.
+    pub bytes: Quota,
 }
 
 impl Heard {
     pub(super) fn new(encoding: Encoding) -> Self {
-        Self { encoding, events: AtomicU64::new(0), owing: Mutex::default() }
+        Self { encoding, events: AtomicU64::new(0), owing: Mutex::default(), spending: Spending::default() }
+    }
+
+    /// What the client has spent of its allowance.
+    #[must_use]
+    pub fn spending(&self) -> &Spending {
+        &self.spending
     }
 
     /// A message was an event.

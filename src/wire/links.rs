@@ -88,13 +88,10 @@ impl Links {
         usize::try_from(self.queued.load(Relaxed)).unwrap_or(0)
     }
 
-    /// Messages that cost `bytes` together have been queued; when that is too much for the node,
-    /// those with the longest queues go.
+    /// Messages that cost `bytes` together have been queued; should that be too much for the node,
+    /// the patrol sees to it.
     pub fn enqueued(&self, bytes: usize) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if self.queued.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.bounds.total {
-            self.relieve();
-        }
+        self.queued.fetch_add(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
     }
 
     /// Messages that cost `bytes` together have left their queues.

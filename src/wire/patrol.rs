@@ -18,13 +18,17 @@ const ROUNDS_PER_WAIT: u32 = 16;
 /// Shortest and longest time between two rounds: often enough to be exact to half a second.
 const ROUNDS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
 
+/// How long what is queued for a client has waited, unless all may wait for less, when it counts as
+/// too slow should all queues together be too long.
+const STUCK: Duration = Duration::from_secs(1);
+
 /// What bounds the send queues, and the patience with clients.
 #[derive(Debug)]
 pub(super) struct Bounds {
     /// Most bytes in one queue, unless they are one message.
     pub(super) queue: u64,
     /// Most bytes in all queues together.
-    pub(super) total: i64,
+    total: usize,
     /// Longest time that anything may wait in a queue.
     age: Duration,
     /// Longest time that announced attachments may take.
@@ -36,7 +40,7 @@ impl Bounds {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             queue: limits.send_queue.bytes() as u64,
-            total: i64::try_from(limits.send_queue_total.bytes()).unwrap_or(i64::MAX),
+            total: limits.send_queue_total.bytes(),
             age: limits.write_stall.get(),
             attachments: limits.body_timeout.get(),
             slow_consumer: limits.slow_consumer,
@@ -59,7 +63,8 @@ impl Links {
 
     fn go_round(&self, now: Instant, bury: impl Fn(Arc<Link>)) {
         let bounds = self.bounds();
-        for link in self.all() {
+        let links = self.all();
+        for link in &links {
             if link.queue().is_late(now, bounds.age) && bounds.slow_consumer == SlowConsumer::Disconnect {
                 link.close(Disconnection::SlowConsumer);
             }
@@ -68,19 +73,30 @@ impl Links {
                 link.close(Disconnection::ProtocolError);
             }
             if link.is_forsaken(now) {
-                bury(link);
+                bury(link.clone());
             }
+        }
+        if self.queued() > bounds.total {
+            self.relieve(now, links);
         }
     }
 
     /// Closes the sessions with the longest queues until a sixteenth of what all may hold is free, so
     /// that the next message does not need it again.
-    pub(super) fn relieve(&self) {
-        let mut links: Vec<_> = self.all().into_iter().map(|link| (link.queue().waiting(), link)).collect();
+    ///
+    /// Only those whose queues are stuck: one message to very many is too much for a moment, and they
+    /// are innocent of it.
+    fn relieve(&self, now: Instant, links: Vec<Arc<Link>>) {
+        let stuck = self.bounds().age.min(STUCK);
+        let mut links: Vec<_> = links
+            .into_iter()
+            .filter(|link| link.queue().is_stuck(now, stuck))
+            .map(|link| (link.queue().waiting(), link))
+            .collect();
         links.sort_unstable_by_key(|(queued, _)| std::cmp::Reverse(*queued));
-        let enough = usize::try_from(self.bounds().total / 16 * 15).unwrap_or(usize::MAX);
-        for (queued, link) in links {
-            if queued == 0 || self.queued() <= enough {
+        let enough = self.bounds().total / 16 * 15;
+        for (_, link) in links {
+            if self.queued() <= enough {
                 return;
             }
             link.close(Disconnection::SlowConsumer);

@@ -24,6 +24,12 @@ struct Queue {
     abandoned: bool,
 }
 
+impl Queue {
+    fn is_older(&self, now: Instant, age: Duration) -> bool {
+        self.backlog.oldest().is_some_and(|oldest| now.duration_since(oldest) >= age)
+    }
+}
+
 impl SendQueue {
     /// Takes `cost` bytes, if there is room for them among `capacity`; an empty queue takes any one
     /// message.
@@ -70,8 +76,13 @@ impl SendQueue {
     pub(super) fn is_late(&self, now: Instant, age: Duration) -> bool {
         let mut queue = self.lock();
         queue.backlog.mark(now, age / MARKS);
-        queue.late = queue.backlog.oldest().is_some_and(|oldest| now.duration_since(oldest) >= age);
+        queue.late = queue.is_older(now, age);
         queue.late
+    }
+
+    /// Whether the oldest that waits was seen to do so `least` ago.
+    pub(super) fn is_stuck(&self, now: Instant, least: Duration) -> bool {
+        self.lock().is_older(now, least)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -229,6 +229,10 @@ fn when_all_queues_together_are_too_long_the_longest_go_first() {
         assert!(queued > 380_000.0 && queued <= 400_000.0, "{queued}");
         assert!(daemon.metric(&gone("slow_consumer")) < 1.0);
         publish(&mut publisher, 1, size);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while daemon.metric(QUEUED) > 380_000.0 {
+            assert!(Instant::now() < deadline, "it is too much, and stays so");
+        }
         assert_eq!(http::get(daemon.address, &long.polling_target()).status, 400, "the longest is gone");
         daemon.await_metric(&gone("slow_consumer"), 1.0);
         for _ in 0..10 {
@@ -236,6 +240,21 @@ fn when_all_queues_together_are_too_long_the_longest_go_first() {
         }
         short.assert_silence();
         bystander.finish();
+    }
+}
+
+#[test]
+fn one_message_to_very_many_who_read_disconnects_none_of_them() {
+    let daemon = Daemon::start(&["--set", "limits.send_queue_total=1 MB"]);
+    for way in [Way::WebSocket4, Way::Polling4] {
+        let mut readers: Vec<_> = (0..15).map(|_| Client::connect(daemon.address, way)).collect();
+        let mut publisher = Client::connect(daemon.address, Way::WebSocket4);
+        let filler = "x".repeat(100_000);
+        publisher.emit(&format!("[\"broadcast\",\"{filler}\"]"));
+        for reader in &mut readers {
+            reader.expect(&format!("[\"broadcast\",\"{filler}\"]"));
+        }
+        assert!(daemon.metric(&gone("slow_consumer")) < 1.0, "{way:?}");
     }
 }
 
@@ -340,6 +359,24 @@ fn events_are_limited_in_number_for_each_client() {
         while client.ask("[\"unsubscribe\",\"r\"]") != "[]" {}
     }
     assert!(daemon.metric("humble_broker_events_total{event=\"other\",outcome=\"rate_limited\"}") >= 6.0);
+}
+
+#[test]
+fn a_client_that_leaves_and_comes_back_over_one_connection_has_spent_what_it_has_spent() {
+    let daemon = Daemon::start(&["--set", "limits.events_per_second=1"]);
+    for way in [Way::WebSocket4, Way::Polling4] {
+        let mut client = Client::connect(daemon.address, way);
+        assert_eq!(client.ask("[\"subscribe\",\"r\"]"), "[]");
+        let mut refused = 0;
+        for _ in 0..5 {
+            client.send("41");
+            // A CONNECT is ignored while the one before is being dealt with.
+            client.send("40");
+            assert!(client.text().starts_with("40"));
+            refused += usize::from(client.ask("[\"subscribe\",\"r\"]") != "[]");
+        }
+        assert!(refused > 0, "{way:?}: each time with a full bucket");
+    }
 }
 
 #[test]
