@@ -76,7 +76,7 @@ impl Turn<'_> {
     /// Whether the client may emit anything now, an event of `bytes` bytes.
     fn may_act(&self, bytes: usize) -> Result<(), Refusal> {
         let link = self.session.link();
-        match link.cause() {
+        match link.fate().cause() {
             None => self.live.allowance.spend(link.heard().spending(), bytes),
             Some(_) => Err(Refusal::ShuttingDown),
         }
@@ -150,7 +150,7 @@ impl DisconnectHandler<Adapter, ()> for Farewell {
         // its next packet must find that it has left.
         self.broker.0.members.depart(&self.session, || ());
         defer(socket);
-        let reason = self.session.link().cause().unwrap_or(match reason {
+        let reason = self.session.link().fate().cause().unwrap_or(match reason {
             DisconnectReason::ClientNSDisconnect => Disconnection::Client,
             DisconnectReason::HeartbeatTimeout => Disconnection::PingTimeout,
             DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError => {

@@ -101,7 +101,7 @@ impl Broker {
     pub async fn end_all(&self) {
         let sessions = self.0.members.close();
         for session in &sessions {
-            session.link().condemn(Disconnection::Drain);
+            session.link().fate().condemn(Disconnection::Drain);
         }
         tokio::time::sleep(FAREWELL).await;
         for session in &sessions {

@@ -57,7 +57,7 @@ pub(super) fn open(endpoint: Endpoint, asked: &Asked, mut request: Request) -> R
             tokio::spawn(async move {
                 if let Some((stream, early)) = connection(upgrade).await {
                     let link = endpoint.links.open(generation, Transport::WebSocket, permit);
-                    link.carried_by(kill);
+                    link.fate().carried_by(kill);
                     let channel = Channel::new(stream, link.clone(), early, endpoint.max_payload);
                     endpoint.engine.open_websocket(link, channel);
                 }
@@ -128,7 +128,7 @@ impl Attempt {
             return;
         };
         let link = &self.link;
-        link.carried_by(kill);
+        link.fate().carried_by(kill);
         link.poll_state().upgrade = Upgrade::Done;
         let first = polling::rest(endpoint, link, id).await;
         if !link.upgraded() {

@@ -41,7 +41,7 @@ pub(super) fn linger<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             stream.write_all(&out).await?;
             stream.shutdown().await
         };
-        let patience = match link.cause() {
+        let patience = match link.fate().cause() {
             Some(Disconnection::SlowConsumer | Disconnection::WriteStalled) => FLUSH_SLOW,
             _ => FLUSH,
         };
@@ -60,8 +60,8 @@ pub(super) fn linger<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
         // A peer that does not close its side may not be reading either, and what the system still
         // holds for it would stay in memory. At a drain the system may go on trying without us.
-        if !closed && link.cause() != Some(Disconnection::Drain) {
-            link.discard();
+        if !closed && link.fate().cause() != Some(Disconnection::Drain) {
+            link.fate().discard();
         }
         drop(stream);
         link.end();

@@ -16,7 +16,7 @@ use tokio::sync::futures::Notified;
 use crate::protocol::Generation;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
-use crate::wire::guard::Kill;
+use crate::wire::fate::Fate;
 use crate::wire::heard::Heard;
 use crate::wire::links::Links;
 use crate::wire::payload::Packet;
@@ -41,10 +41,7 @@ pub struct Link {
     ending: AtomicBool,
     pinged: AtomicBool,
     over: AtomicBool,
-    /// Why we end the session, once we do.
-    cause: OnceLock<Disconnection>,
-    /// What ends the stream under the session's WebSocket.
-    stream: OnceLock<Arc<Kill>>,
+    fate: Fate,
     queue: SendQueue,
     heard: Heard,
     /// The task that reads the session's WebSocket; woken when the link closes.
@@ -75,8 +72,7 @@ impl Link {
             ending: AtomicBool::new(false),
             pinged: AtomicBool::new(false),
             over: AtomicBool::new(false),
-            cause: OnceLock::new(),
-            stream: OnceLock::new(),
+            fate: Fate::default(),
             queue: SendQueue::default(),
             heard: Heard::new(links.encoding()),
             reader: AtomicWaker::new(),
@@ -167,43 +163,16 @@ impl Link {
         &self.heard
     }
 
-    /// The session's packets travel over the stream that `kill` ends.
-    pub fn carried_by(&self, kill: Arc<Kill>) {
-        // A session has one WebSocket.
-        let _ = self.stream.set(kill);
-    }
-
-    /// Ends the stream under the session's WebSocket, if it has one, without another word.
-    pub fn kill(&self, cause: Disconnection) {
-        self.condemn(cause);
-        if let Some(stream) = self.stream.get() {
-            stream.strike(cause);
-        }
-    }
-
-    /// What the system still holds for the client is not sent any more once its WebSocket is gone.
-    pub(super) fn discard(&self) {
-        if let Some(stream) = self.stream.get() {
-            stream.discard();
-        }
-    }
-
-    /// We end the session for `cause`: from now on its client's events are refused.
-    pub fn condemn(&self, cause: Disconnection) {
-        // The first cause counts.
-        let _ = self.cause.set(cause);
-    }
-
-    /// Why we end the session, if we do.
+    /// Why it is ended by us, if it is.
     #[must_use]
-    pub fn cause(&self) -> Option<Disconnection> {
-        self.cause.get().copied().or_else(|| self.stream.get()?.cause())
+    pub fn fate(&self) -> &Fate {
+        &self.fate
     }
 
     /// Closes the session from our side: a WebSocket says 1001 and ends, a polling client's poll
     /// is answered with 400. What is still queued is lost; a client that reads comes back.
     pub fn close(&self, cause: Disconnection) {
-        self.condemn(cause);
+        self.fate.condemn(cause);
         let _ = self.closing.set(Instant::now());
         self.reader.wake();
         self.cut_poll();

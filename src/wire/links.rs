@@ -112,7 +112,7 @@ impl Links {
     /// Ends every stream that carries a session, without another word.
     pub fn kill_all(&self, cause: Disconnection) {
         for link in self.all() {
-            link.kill(cause);
+            link.fate().kill(cause);
         }
     }
 
