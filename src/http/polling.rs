@@ -33,6 +33,7 @@ use crate::http::engine_io::Wrong;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
 use crate::wire::link::Link;
+use crate::wire::owed::owed;
 use crate::wire::payload;
 use crate::wire::payload::NOOP;
 use crate::wire::payload::Packet;
@@ -191,9 +192,7 @@ pub(super) async fn rest(endpoint: &Endpoint, link: &Link, id: &str) -> Vec<Pack
             break;
         }
     }
-    let rest: Vec<_> = std::mem::take(&mut link.poll_state().held).into();
-    link.dequeue(rest.iter().map(|packet| link.cost(packet)).sum());
-    rest
+    std::mem::take(&mut link.poll_state().held).into()
 }
 
 /// Keeps the packets of the library's response for this poll and the next ones, and answers the
@@ -241,9 +240,7 @@ fn next(link: &Link) -> Option<Vec<Packet>> {
     }
     let mut state = link.poll_state();
     let count = state.held.len().min(MAX_PACKETS);
-    let packets: Vec<_> = state.held.drain(..count).collect();
-    link.dequeue(packets.iter().map(|packet| link.cost(packet)).sum());
-    Some(packets)
+    Some(state.held.drain(..count).collect())
 }
 
 /// Answers a poll; if these packets are the last ones, ends the session.
@@ -276,7 +273,7 @@ async fn finish(
     Ok(respond(link, packets))
 }
 
-fn respond(link: &Link, packets: &[Packet]) -> Response {
+fn respond(link: &Arc<Link>, packets: &[Packet]) -> Response {
     let base64 = {
         let mut state = link.poll_state();
         state.answered = Some(Instant::now());
@@ -284,5 +281,7 @@ fn respond(link: &Link, packets: &[Packet]) -> Response {
         state.base64
     };
     let (body, content_type) = payload::encode(link.generation(), base64, packets);
-    ([(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], body).into_response()
+    let cost = packets.iter().map(|packet| link.cost(packet)).sum();
+    let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
+    (headers, owed(body, cost, link)).into_response()
 }

@@ -57,6 +57,8 @@ pub struct Channel<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     pong_due: bool,
     /// Bytes that the library has handed over and the stream has not taken yet.
     out: BytesMut,
+    /// What `out` takes of the send queue until it is empty.
+    owed: usize,
     /// The task that waits for `out` to shrink.
     writer: Option<Waker>,
     /// What the client had sent that is no event when `out` was last empty.
@@ -79,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             too_big: false,
             pong_due: false,
             out: BytesMut::new(),
+            owed: 0,
             writer: None,
         }
     }
@@ -98,6 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             SizeLimit::new(limit).with(std::mem::take(&mut channel.link.poll_state().announced));
         channel.chatter = channel.link.heard().chatter(channel.incoming.announced());
         for packet in first {
+            channel.owed += channel.link.cost(packet);
             channel.put_packet(packet);
         }
         channel
@@ -145,8 +149,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             }
         }
         if self.out.is_empty() {
-            // A queue that has been busy once does not keep its memory.
-            self.out = BytesMut::new();
+            self.out = BytesMut::new(); // What has been busy once does not keep its memory.
+            self.link.dequeue(std::mem::take(&mut self.owed));
         }
         if self.is_too_talkative() {
             self.link.reader.wake();
@@ -163,11 +167,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
 
     /// Takes the frames that the library writes, and leaves out those that are not for the client.
     fn take_frames(&mut self, mut bytes: &[u8]) {
-        let mut left = 0;
         while let Some((header, payload, rest)) = frame::split(bytes) {
             match self.verdict(header.opcode, payload) {
                 Verdict::Pass(cost) => {
-                    left += cost;
+                    self.owed += cost;
                     self.out.extend_from_slice(bytes.strip_suffix(rest).unwrap_or(bytes));
                 }
                 Verdict::LeaveOut => {}
@@ -175,7 +178,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             }
             bytes = rest;
         }
-        self.link.dequeue(left);
         debug_assert!(bytes.is_empty(), "a write of the library ended inside a frame");
         self.out.extend_from_slice(bytes);
     }

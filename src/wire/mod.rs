@@ -11,6 +11,7 @@ pub mod heard;
 mod linger;
 pub mod link;
 pub mod links;
+pub mod owed;
 mod patrol;
 pub mod payload;
 pub mod permit;

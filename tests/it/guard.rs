@@ -93,6 +93,44 @@ fn a_response_that_nobody_reads_does_not_hold_its_connection() {
 }
 
 #[test]
+fn a_client_that_polls_over_ever_new_connections_and_reads_no_answer_is_too_slow() {
+    let daemon = Daemon::start(&["--set", "limits.write_stall=10m", "--set", "limits.send_queue=3 MB"]);
+    let bystander = Bystander::start(daemon.address);
+    let mut publisher = Client::connect(daemon.address, Way::WebSocket4);
+    let mut subscriber = Client::connect(daemon.address, Way::Polling4);
+    subscriber.subscribe("\"r\"");
+    let mut unread = Vec::new();
+    while daemon.metric(&gone("slow_consumer")) < 1.0 {
+        assert!(unread.len() < 20, "nobody counts what the answers hold");
+        publish(&mut publisher, 1, 900_000);
+        let mut poll = http::connect(daemon.address);
+        http::send(&mut poll, "GET", &subscriber.polling_target(), &[], b"");
+        poll.peek(&mut [0]).unwrap();
+        unread.push(poll);
+    }
+    drop(unread);
+    daemon.await_metric(QUEUED, 0.0);
+    bystander.finish();
+}
+
+#[test]
+fn a_client_that_upgrades_and_does_not_read_is_owed_what_it_had_not_polled() {
+    let daemon = Daemon::start(&["--set", "limits.write_stall=10m", "--set", "limits.send_queue=8 MB"]);
+    let mut publisher = Client::connect(daemon.address, Way::WebSocket4);
+    let mut subscriber = Client::connect(daemon.address, Way::Polling4);
+    subscriber.subscribe("\"r\"");
+    publish(&mut publisher, 8, 900_000);
+    let queued = daemon.metric(QUEUED);
+    subscriber.upgrade();
+    daemon.await_metric("humble_broker_connections{transport=\"websocket\",protocol=\"4\"}", 2.0);
+    assert!((daemon.metric(QUEUED) - queued).abs() < 1.0, "they are in memory, and count");
+    for _ in 0..8 {
+        assert!(subscriber.text().starts_with("42[\"data\",\"r\",\"xxx"));
+    }
+    daemon.await_metric(QUEUED, 0.0);
+}
+
+#[test]
 fn a_node_with_a_thousand_stalled_clients_drains_in_time() {
     let mut daemon = Daemon::start(&[
         "--set",
