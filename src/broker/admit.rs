@@ -58,7 +58,14 @@ impl ConnectHandler<Adapter, ()> for Entrance {
         Box::pin(ready(self.admit(&socket)))
     }
 
-    /// Does nothing, and does it at once: until it has returned, the library ignores a CONNECT of
-    /// a client that has left the namespace meanwhile.
-    fn call(&self, _: Arc<Socket<Adapter>>, _: Option<Value>) {}
+    /// Says that the library sends the client what is for everyone, which it did not do when it was
+    /// let in. At once: until this has returned, the library ignores a CONNECT of a client that has
+    /// left the namespace meanwhile.
+    fn call(&self, socket: Arc<Socket<Adapter>>, _: Option<Value>) {
+        self.0.0.members.everyone(|everyone| {
+            if let Some(session) = everyone.get(&socket.id) {
+                session.set_connected();
+            }
+        });
+    }
 }

@@ -34,7 +34,8 @@ impl Broker {
         let began = Instant::now();
         let (bytes, cost) = (message.bytes(), message.cost());
         let outcome = self.0.members.everyone(|everyone| {
-            let outcome = Outcome::enqueue(everyone, &message, |session| session.id() != sender.id());
+            let wanted = |session: &Session| session.is_connected() && session.id() != sender.id();
+            let outcome = Outcome::enqueue(everyone, &message, wanted);
             self.0.sockets.to_all_but(sender.id(), &outcome.slow, message);
             outcome
         });
@@ -52,6 +53,9 @@ impl Broker {
 
     /// A client does not get a message, as it reads more slowly than messages come.
     pub(super) fn leave_out(&self, session: &Session) {
+        if session.link().is_over() {
+            return; // It is not slow, but gone, and about to be taken off the list.
+        }
         self.0.metrics.dropped_slow.increment(1);
         if self.0.slow_consumer == SlowConsumer::Disconnect {
             self.disconnect_slow(session);

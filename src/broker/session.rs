@@ -19,13 +19,21 @@ pub(super) struct Session {
     link: Arc<Link>,
     /// The rooms it is in; changed only by `Members`, under its lock.
     rooms: Mutex<HashSet<Room>>,
+    /// Whether the library sends it what is for everyone.
+    connected: AtomicBool,
     /// Whether it is in a room of the library's that is its own.
     apart: AtomicBool,
 }
 
 impl Session {
     pub(super) fn new(id: SocketId, link: Arc<Link>) -> Self {
-        Self { id, link, rooms: Mutex::default(), apart: AtomicBool::new(false) }
+        Self {
+            id,
+            link,
+            rooms: Mutex::default(),
+            apart: AtomicBool::new(false),
+            connected: AtomicBool::new(false),
+        }
     }
 
     /// Its id, which is a secret: whoever knows it can take over a polling session.
@@ -41,6 +49,16 @@ impl Session {
     /// The rooms it is in.
     pub(super) fn rooms(&self) -> MutexGuard<'_, HashSet<Room>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The library has let it in, and sends it what is for everyone.
+    pub(super) fn set_connected(&self) {
+        self.connected.store(true, SeqCst);
+    }
+
+    /// Whether a message for everyone is one for it; before, it would count and never be sent.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.load(SeqCst)
     }
 
     /// Whether it is to be put into a room of the library's that is its own, which is needed once.

@@ -115,7 +115,7 @@ impl Link {
     /// Makes room in the send queue for a message that costs `cost` bytes; whoever does so counts
     /// it with [`Links::enqueued`], once for all recipients.
     ///
-    /// `false`: the queue is full, the client is too slow. An empty queue takes any one message.
+    /// `false`: the queue is full. An empty queue takes any one message.
     #[must_use]
     pub fn enqueue(&self, cost: usize) -> bool {
         self.queue.put(cost as u64, self.links.bounds().queue)
@@ -184,7 +184,7 @@ impl Link {
         self.closing.get().is_some()
     }
 
-    /// Whether its client has been given the time to hear that it is closed, and has not polled.
+    /// Whether its client has had the time to hear that it is closed, and has not polled.
     pub(super) fn is_forsaken(&self, now: Instant) -> bool {
         let waited = |since: &Instant| now.duration_since(*since) >= LAST_POLL;
         self.transport() == Transport::Polling && self.closing.get().is_some_and(waited)
@@ -207,10 +207,8 @@ impl Link {
         self.ending.load(SeqCst)
     }
 
-    /// Whether a packet is the library's first ping, which is to be answered for the client.
-    ///
-    /// The library sends it as soon as a session begins and not after the ping interval that it
-    /// has just announced: a needless exchange with each of many clients that come at once.
+    /// Whether a packet is the library's first ping, which is to be answered for the client: it comes
+    /// as soon as a session begins, a needless exchange with each of many that come at once.
     pub fn is_first_ping<B: AsRef<[u8]>>(&self, packet: &Packet<B>) -> bool {
         packet.is_ping() && !self.pinged.swap(true, SeqCst)
     }
@@ -244,10 +242,7 @@ impl Link {
         &self.poll_turn
     }
 
-    /// The session is over; at the latest so when the link is dropped.
-    ///
-    /// The library holds on to a session that never entered the namespace until the time for that
-    /// is up, however long the session has been over.
+    /// The session is over; at the latest so when the link is dropped, which may be much later.
     pub fn end(&self) {
         let over = {
             let _state = self.poll_state();
@@ -260,6 +255,12 @@ impl Link {
         self.permit.end();
         self.links.metrics().closed(self.transport(), self.generation, self.opened.elapsed());
         self.links.forget(self.key, self.id());
+    }
+
+    /// Whether the session is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.load(SeqCst)
     }
 
     /// Makes the link known under the session's id, so that later requests find it.

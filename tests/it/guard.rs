@@ -192,6 +192,29 @@ fn a_send_queue_holds_as_much_as_it_says_and_not_a_byte_more() {
 }
 
 #[test]
+fn clients_that_connect_amid_broadcasts_are_not_owed_what_was_not_sent_to_them() {
+    let daemon = Daemon::start(&["--set", "limits.write_stall=3s"]);
+    // It happened to one client in some hundred.
+    for _ in 0..100 {
+        let mut publishers = [0, 1].map(|_| Client::connect(daemon.address, Way::WebSocket4));
+        let mut listener = Client::connect(daemon.address, Way::WebSocket4);
+        let mut clients: Vec<_> = (0..12).map(|_| Client::open(daemon.address, Way::WebSocket4)).collect();
+        std::thread::scope(|scope| {
+            for publisher in &mut publishers {
+                scope.spawn(|| (0..300).for_each(|_| publisher.emit("[\"broadcast\",1]")));
+            }
+            listener.expect("[\"broadcast\",1]");
+            for client in &mut clients {
+                client.send("40");
+            }
+        });
+        // So little that the system takes it for clients that do not read.
+        daemon.await_metric(QUEUED, 0.0);
+        assert!(daemon.metric(&gone("slow_consumer")) < 1.0, "for a message that it was never sent");
+    }
+}
+
+#[test]
 fn an_empty_queue_takes_any_one_message() {
     let daemon = Daemon::start(&["--set", "limits.send_queue=1 B"]);
     let mut client = Client::connect(daemon.address, Way::WebSocket4);
