@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -22,18 +23,12 @@ pub(super) struct Session {
     /// Whether the library sends it what is for everyone.
     connected: AtomicBool,
     /// Whether it is in a room of the library's that is its own.
-    apart: AtomicBool,
+    apart: OnceLock<()>,
 }
 
 impl Session {
     pub(super) fn new(id: SocketId, link: Arc<Link>) -> Self {
-        Self {
-            id,
-            link,
-            rooms: Mutex::default(),
-            apart: AtomicBool::new(false),
-            connected: AtomicBool::new(false),
-        }
+        Self { id, link, rooms: Mutex::default(), apart: OnceLock::new(), connected: AtomicBool::new(false) }
     }
 
     /// Its id, which is a secret: whoever knows it can take over a polling session.
@@ -61,8 +56,9 @@ impl Session {
         self.connected.load(SeqCst)
     }
 
-    /// Whether it is to be put into a room of the library's that is its own, which is needed once.
-    pub(super) fn set_apart(&self) -> bool {
-        !self.apart.swap(true, SeqCst)
+    /// Has it put into a room of the library's that is its own, which is needed once; nobody goes on
+    /// before it is in it.
+    pub(super) fn set_apart(&self, put: impl FnOnce()) {
+        self.apart.get_or_init(put);
     }
 }

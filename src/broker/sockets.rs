@@ -134,9 +134,7 @@ impl Sockets {
             for session in left_out {
                 // The library leaves out rooms, so each of them gets one to itself.
                 let own = format!("s{}", session.id());
-                if session.set_apart() {
-                    local.join(session.id(), own.clone());
-                }
+                session.set_apart(|| local.join(session.id(), own.clone()));
                 to.except.push(own.into());
             }
             local.send(Packet::event("/", message.value), to);
