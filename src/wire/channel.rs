@@ -102,19 +102,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
         channel.chatter = channel.link.heard().chatter(channel.incoming.announced());
         for packet in first {
             channel.owed += channel.link.cost(packet);
-            channel.put_packet(packet);
+            packet.put_frame(channel.link.generation(), &mut channel.out);
         }
         channel
-    }
-
-    fn put_packet(&mut self, packet: &Packet) {
-        match packet {
-            Packet::Text(text) => frame::put(&mut self.out, frame::TEXT, text),
-            Packet::Binary(bytes) => match self.link.generation() {
-                Generation::V3 => frame::put(&mut self.out, frame::BINARY, &[&[4], bytes.as_ref()].concat()),
-                Generation::V4 => frame::put(&mut self.out, frame::BINARY, bytes),
-            },
-        }
     }
 
     /// Closes the stream from our side with `code`; the library sees its end at once.
@@ -131,17 +121,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
         }
     }
 
+    /// Nothing will leave any more: the library sees the end of the stream.
+    ///
+    /// Not an error of writing, which it ignores: its WebSocket would keep what is still to come, and
+    /// offer all of it again with each message.
+    fn fail(&mut self) {
+        self.out = BytesMut::new();
+        if let Some(stream) = self.stream.take() {
+            linger(stream, BytesMut::new(), self.link.clone());
+        }
+        self.link.reader.wake();
+    }
+
     /// Writes what is waiting; `Ready` when nothing is.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(stream) = self.stream.as_mut().filter(|_| !self.out.is_empty()) {
             match Pin::new(stream).poll_write(cx, &self.out) {
                 Poll::Ready(Ok(sent @ 1..)) => self.out.advance(sent),
-                Poll::Ready(sent) => {
-                    // Nothing will leave any more: whoever reads is to learn it, paused or not.
-                    self.out = BytesMut::new();
-                    self.link.reader.wake();
-                    return Poll::Ready(Err(sent.err().unwrap_or(io::ErrorKind::WriteZero.into())));
-                }
+                Poll::Ready(_) => self.fail(),
                 Poll::Pending => {
                     self.writer = Some(cx.waker().clone());
                     return Poll::Pending;
@@ -156,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             self.link.reader.wake();
         }
         self.chatter = self.link.heard().chatter(self.incoming.announced());
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
     /// Whether the client has the library answer more than it reads, so that nothing more is read from
@@ -171,7 +168,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             match self.verdict(header.opcode, payload) {
                 Verdict::Pass(cost) => {
                     self.owed += cost;
-                    self.out.extend_from_slice(bytes.strip_suffix(rest).unwrap_or(bytes));
+                    let (frame, _) = bytes.split_at(bytes.len() - rest.len());
+                    self.out.extend_from_slice(frame);
                 }
                 Verdict::LeaveOut => {}
                 Verdict::End => return self.close(GOING_AWAY),
@@ -267,22 +265,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Channel<
         if self.link.is_closing() {
             self.close(GOING_AWAY);
         }
-        ready!(self.poll_drain(cx))?;
+        ready!(self.poll_drain(cx));
         if self.stream.is_some() {
             self.take_frames(buf);
-            if let Poll::Ready(Err(error)) = self.poll_drain(cx) {
-                return Poll::Ready(Err(error));
-            }
+            // What does not leave now leaves before anything more is taken.
+            let _ = self.poll_drain(cx);
         }
         Poll::Ready(Ok(buf.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_drain(cx)
+        self.poll_drain(cx).map(Ok)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(cx))?;
+        ready!(self.poll_drain(cx));
         match &mut self.stream {
             Some(stream) => Pin::new(stream).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use crate::protocol::Encoding;
 use crate::protocol::Generation;
 use crate::wire::attachments::Announced;
+use crate::wire::frame;
 
 /// What a poll may be answered with when there is nothing to say.
 pub const NOOP: Packet = Packet::Text(Bytes::from_static(b"6"));
@@ -82,6 +83,19 @@ impl<B: AsRef<[u8]>> Packet<B> {
                 Some(2 | 3) => message_cost(bytes.as_ref().len()),
                 _ => 0,
             },
+        }
+    }
+}
+
+impl Packet {
+    /// Appends the packet as a WebSocket frame for a client of `generation`.
+    pub(super) fn put_frame(&self, generation: Generation, out: &mut BytesMut) {
+        match (self, generation) {
+            (Self::Text(text), _) => frame::put(out, frame::TEXT, text),
+            (Self::Binary(bytes), Generation::V3) => {
+                frame::put(out, frame::BINARY, &[&[4], bytes.as_ref()].concat());
+            }
+            (Self::Binary(bytes), Generation::V4) => frame::put(out, frame::BINARY, bytes),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::support::Daemon;
 use crate::support::Vitals;
 use crate::support::Way;
 use crate::support::http;
+use crate::support::vitals::pause;
 use crate::support::websocket::Incoming;
 
 const WEBSOCKETS: [Way; 4] = [Way::WebSocket3, Way::WebSocket4, Way::Upgrade3, Way::Upgrade4];
@@ -54,6 +55,33 @@ fn a_websocket_that_stalls_is_gone_in_time_and_in_no_room_or_metric() {
     let ended = daemon.metric(&gone("write_stalled")) + daemon.metric(&gone("slow_consumer"));
     assert!((ended - 4.0).abs() < 1e-9, "{ended} {}", http::get(daemon.admin, "/metrics").text());
     assert!(daemon.metric(&gone("write_stalled")) > 0.0);
+    drop(stalled);
+    bystander.finish();
+}
+
+#[test]
+fn a_websocket_that_stalls_while_others_go_on_publishing_is_gone_in_time_and_takes_no_memory() {
+    let stall = Duration::from_secs(4);
+    let daemon = Daemon::start(&["--set", "limits.write_stall=4s", "--set", "limits.send_queue=64 MB"]);
+    let bystander = Bystander::start(daemon.address);
+    let mut publisher = Client::connect(daemon.address, Way::WebSocket4);
+    let mut stalled = Client::connect(daemon.address, Way::WebSocket4);
+    stalled.subscribe("\"r\"");
+    let (began, memory) = (Instant::now(), Vitals::of(&daemon).memory);
+    let event = format!("[\"publish\",\"r\",\"{}\"]", "x".repeat(10_000));
+    // Steadily, so that the library is never done with writing to those who stall.
+    while daemon.metric("humble_broker_subscriptions") > 3.0 {
+        for _ in 0..50 {
+            publisher.emit(&event);
+            pause(Duration::from_millis(3));
+        }
+        assert!(began.elapsed() < stall + Duration::from_secs(4), "{:?}", began.elapsed());
+    }
+    daemon.await_metric(QUEUED, 0.0);
+    let ended = daemon.metric(&gone("write_stalled")) + daemon.metric(&gone("slow_consumer"));
+    assert!((ended - 1.0).abs() < 1e-9, "{ended}");
+    let after = Vitals::least(&daemon).memory;
+    assert!(after < memory + 150_000, "{memory} KiB, then {after} KiB");
     drop(stalled);
     bystander.finish();
 }
