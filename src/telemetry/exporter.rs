@@ -79,5 +79,5 @@ fn describe() {
     describe_gauge!("humble_broker_draining", "1 while the node is shutting down");
     describe_gauge!("humble_broker_drain_connections_remaining", "sessions the drain still has to end");
     describe_counter!("humble_broker_panics_total", "panics caught while an event was handled");
-    describe_gauge!("tokio_live_tasks_count", "tasks that run or wait, one for each connection among them");
+    describe_gauge!("tokio_live_tasks_count", "tasks that run or wait, about three for each session");
 }
