@@ -22,6 +22,7 @@ use crate::http::polling;
 use crate::http::websocket;
 use crate::protocol::Generation;
 use crate::protocol::Transport;
+use crate::wire::guard::Kill;
 use crate::wire::link::Link;
 use crate::wire::links::Links;
 use crate::wire::permit::Permit;
@@ -130,15 +131,17 @@ impl Asked {
     }
 
     async fn answer(self, endpoint: Endpoint, request: Request) -> Result<Response, Wrong> {
+        // Every connection has one.
+        let kill = request.extensions().get::<Arc<Kill>>().cloned().ok_or(Wrong::Request)?;
         match (self.transport, self.id.as_deref()) {
             (Transport::Polling, None) => {
                 let permit = endpoint.admit(&request)?;
-                Ok(polling::open(&endpoint, &self, permit).await)
+                Ok(polling::open(&endpoint, &self, permit, &kill).await)
             }
             (Transport::Polling, Some(id)) if request.method() == Method::POST => {
                 polling::post(&endpoint, id, request).await
             }
-            (Transport::Polling, Some(id)) => polling::poll(&endpoint, id).await,
+            (Transport::Polling, Some(id)) => polling::poll(&endpoint, id, &kill).await,
             (Transport::WebSocket, _) => websocket::open(endpoint, &self, request),
         }
     }

@@ -32,6 +32,7 @@ use crate::http::engine_io::Endpoint;
 use crate::http::engine_io::Wrong;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
+use crate::wire::guard::Kill;
 use crate::wire::link::Link;
 use crate::wire::owed::owed;
 use crate::wire::payload;
@@ -49,7 +50,7 @@ const MAX_PACKETS: usize = 16;
 const PROBE_PATIENCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// Begins a session.
-pub(super) async fn open(endpoint: &Endpoint, asked: &Asked, permit: Permit) -> Response {
+pub(super) async fn open(endpoint: &Endpoint, asked: &Asked, permit: Permit, kill: &Arc<Kill>) -> Response {
     let link = endpoint.links.open(asked.generation, Transport::Polling, permit);
     link.poll_state().base64 = asked.base64;
     let response = endpoint.engine.open_polling(link.clone(), asked.base64).await;
@@ -66,7 +67,7 @@ pub(super) async fn open(endpoint: &Endpoint, asked: &Asked, permit: Permit) -> 
             String::from_utf8_lossy(&handshake).replace(r#""upgrades":["websocket"]"#, r#""upgrades":[]"#);
         handshake = text.into();
     }
-    respond(&link, &[Packet::Text(handshake)])
+    respond(&link, &[Packet::Text(handshake)], kill)
 }
 
 /// The id in the library's handshake, `0{"sid":"…",…}`.
@@ -136,7 +137,7 @@ pub fn bury(engine: &Engine, link: Arc<Link>) {
 }
 
 /// Waits for packets to the client.
-pub(super) async fn poll(endpoint: &Endpoint, id: &str) -> Result<Response, Wrong> {
+pub(super) async fn poll(endpoint: &Endpoint, id: &str, kill: &Arc<Kill>) -> Result<Response, Wrong> {
     let link = endpoint.find(id)?;
     if link.transport() == Transport::WebSocket {
         return Err(Wrong::Request);
@@ -146,14 +147,14 @@ pub(super) async fn poll(endpoint: &Endpoint, id: &str) -> Result<Response, Wron
     tokio::pin!(cut);
     cut.as_mut().enable();
     if let Some(packets) = next(&link) {
-        return finish(endpoint, &link, id, &packets).await;
+        return finish(endpoint, &link, id, &packets, kill).await;
     }
     // Not in the head of the `match`: the lock would be held in its arms, and `respond` takes it too.
     let upgrade = link.poll_state().upgrade;
     let patience = match upgrade {
         Upgrade::None | Upgrade::Open => Duration::MAX,
         Upgrade::Probed(since) => since.elapsed().clamp(PROBE_PATIENCE.0, PROBE_PATIENCE.1),
-        Upgrade::Done => return Ok(respond(&link, &[NOOP])),
+        Upgrade::Done => return Ok(respond(&link, &[NOOP], kill)),
     };
     // A second poll at the same time does not wait for its turn: the library ends the session.
     let turn = link.poll_turn().try_lock();
@@ -166,9 +167,9 @@ pub(super) async fn poll(endpoint: &Endpoint, id: &str) -> Result<Response, Wron
     drop(turn);
     if waited || link.is_closing() {
         // Nothing: the session ended while its poll was waiting.
-        finish(endpoint, &link, id, &next(&link).unwrap_or_default()).await
+        finish(endpoint, &link, id, &next(&link).unwrap_or_default(), kill).await
     } else {
-        Ok(respond(&link, &[NOOP]))
+        Ok(respond(&link, &[NOOP], kill))
     }
 }
 
@@ -249,6 +250,7 @@ async fn finish(
     link: &Arc<Link>,
     id: &str,
     packets: &[Packet],
+    kill: &Arc<Kill>,
 ) -> Result<Response, Wrong> {
     let over = packets.is_empty() || {
         let state = link.poll_state();
@@ -270,10 +272,11 @@ async fn finish(
             link.end();
         });
     }
-    Ok(respond(link, packets))
+    Ok(respond(link, packets, kill))
 }
 
-fn respond(link: &Arc<Link>, packets: &[Packet]) -> Response {
+/// Answers over the connection that `kill` ends.
+fn respond(link: &Arc<Link>, packets: &[Packet], kill: &Arc<Kill>) -> Response {
     let base64 = {
         let mut state = link.poll_state();
         state.answered = Some(Instant::now());
@@ -283,5 +286,5 @@ fn respond(link: &Arc<Link>, packets: &[Packet]) -> Response {
     let (body, content_type) = payload::encode(link.generation(), base64, packets);
     let cost = packets.iter().map(|packet| link.cost(packet)).sum();
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
-    (headers, owed(body, cost, link)).into_response()
+    (headers, owed(body, cost, link, kill.clone())).into_response()
 }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
+use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
@@ -244,12 +245,16 @@ impl Link {
 
     /// The session is over; at the latest so when the link is dropped, which may be much later.
     pub fn end(&self) {
-        let over = {
-            let _state = self.poll_state();
-            self.over.swap(true, SeqCst)
+        let (over, unread) = {
+            let mut state = self.poll_state();
+            (self.over.swap(true, SeqCst), std::mem::take(&mut state.unread))
         };
         if over {
             return;
+        }
+        // At a drain the client is to have what it can still read.
+        if self.fate.cause() != Some(Disconnection::Drain) {
+            unread.iter().filter_map(Weak::upgrade).for_each(|unread| unread.give_up());
         }
         self.abandon();
         self.permit.end();

@@ -1,10 +1,12 @@
 //! What a session that polls holds between its polls, and how far it has come in giving them up.
 
 use std::collections::VecDeque;
+use std::sync::Weak;
 use std::time::Duration;
 use std::time::Instant;
 
 use crate::wire::attachments::Announced;
+use crate::wire::owed::Unread;
 use crate::wire::payload::Packet;
 
 /// After how long a client without a poll counts as gone when its session is to end. A client
@@ -27,6 +29,8 @@ pub struct Polls {
     pub base64: bool,
     /// When its last poll was answered.
     pub answered: Option<Instant>,
+    /// The answers that have not left.
+    pub(super) unread: Vec<Weak<Unread>>,
     /// The attachments that its client has announced.
     pub announced: Announced,
     /// What [`Heard::chatter`](crate::wire::heard::Heard::chatter) was when a poll was last answered.

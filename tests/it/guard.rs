@@ -142,6 +142,28 @@ fn a_client_that_polls_over_ever_new_connections_and_reads_no_answer_is_too_slow
 }
 
 #[test]
+fn answers_that_nobody_reads_go_with_their_session() {
+    let daemon = Daemon::start(&["--set", "limits.write_stall=10m"]);
+    let bystander = Bystander::start(daemon.address);
+    let mut publisher = Client::connect(daemon.address, Way::WebSocket4);
+    let before = Vitals::most(&daemon);
+    let mut unread = Vec::new();
+    for _ in 0..10 {
+        let mut subscriber = Client::connect(daemon.address, Way::Polling4);
+        subscriber.subscribe("\"r\"");
+        publish(&mut publisher, 4, 900_000);
+        let mut poll = http::connect(daemon.address);
+        http::send(&mut poll, "GET", &subscriber.polling_target(), &[], b"");
+        poll.peek(&mut [0]).unwrap();
+        subscriber.send("1");
+        unread.push(poll);
+    }
+    before.await_again(&daemon).unwrap();
+    drop(unread);
+    bystander.finish();
+}
+
+#[test]
 fn a_client_that_upgrades_and_does_not_read_is_owed_what_it_had_not_polled() {
     let daemon = Daemon::start(&["--set", "limits.write_stall=10m", "--set", "limits.send_queue=8 MB"]);
     let mut publisher = Client::connect(daemon.address, Way::WebSocket4);
