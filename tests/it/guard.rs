@@ -260,6 +260,10 @@ fn clients_that_connect_amid_broadcasts_are_not_owed_what_was_not_sent_to_them()
                 client.send("40");
             }
         });
+        // So that nothing of them is left when the next ones connect.
+        for publisher in &mut publishers {
+            assert_eq!(publisher.ask("[\"unsubscribe\",0]"), "[]");
+        }
         // So little that the system takes it for clients that do not read.
         daemon.await_metric(QUEUED, 0.0);
         assert!(daemon.metric(&gone("slow_consumer")) < 1.0, "for a message that it was never sent");
