@@ -384,6 +384,19 @@ fn shapes_of_requests_that_are_rare_are_understood() {
     }
 }
 
+/// Sends a byte now and then, until the server closes the connection.
+fn drip_until_closed(mut stream: std::net::TcpStream) {
+    let mut slow = stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        while slow.write_all(b"x").is_ok() {
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+    });
+    http::rest(&mut stream);
+    drop(stream);
+    writer.join().unwrap();
+}
+
 #[test]
 fn a_client_that_does_not_read_or_write_is_closed_on_every_route() {
     let daemon = Daemon::start(&[
@@ -410,27 +423,11 @@ fn a_client_that_does_not_read_or_write_is_closed_on_every_route() {
         // A head that grows by a byte now and then is none.
         let mut stream = http::connect(address);
         write!(stream, "GET {target} HTTP/1.1\r\nx: ").unwrap();
-        let mut slow = stream.try_clone().unwrap();
-        let writer = std::thread::spawn(move || {
-            while slow.write_all(b"x").is_ok() {
-                std::thread::park_timeout(std::time::Duration::from_millis(20));
-            }
-        });
-        http::rest(&mut stream);
-        drop(stream);
-        writer.join().unwrap();
+        drip_until_closed(stream);
         // Nor does a body come to an end.
         let mut stream = http::connect(address);
         http::ask(&mut stream, "POST", target, "content-length: 100000\r\n");
-        let mut slow = stream.try_clone().unwrap();
-        let writer = std::thread::spawn(move || {
-            while slow.write_all(b"x").is_ok() {
-                std::thread::park_timeout(std::time::Duration::from_millis(20));
-            }
-        });
-        http::rest(&mut stream);
-        drop(stream);
-        writer.join().unwrap();
+        drip_until_closed(stream);
         // Who asks and asks and never reads is not answered for ever.
         let mut stream = http::connect(address);
         let request = format!("GET {target} HTTP/1.1\r\nhost: test\r\n\r\n");
