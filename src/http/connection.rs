@@ -30,13 +30,13 @@ use crate::http::entrance::Connection;
 use crate::http::entrance::Entrance;
 use crate::http::gate::Place;
 use crate::http::gate::Standing;
-use crate::http::held::Held;
 use crate::http::listener::Socket;
 use crate::http::peer::Peer;
 use crate::http::stopped;
 use crate::telemetry::metrics::Traffic;
 use crate::wire::guard::Guarded;
 use crate::wire::guard::Kill;
+use crate::wire::permit::Permit;
 
 /// How long a connection may last on which clients are only refused: others wait for its place.
 const REFUSAL: Duration = Duration::from_secs(5);
@@ -79,7 +79,7 @@ impl Arrival {
     async fn enter(self, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
         let place = Arc::new(self.place);
         let mut stream =
-            Guarded::new(Held::new(self.socket, place.clone()), terms.write_stall, terms.traffic.clone());
+            Guarded::new(self.socket, Permit::new(place.clone()), terms.write_stall, terms.traffic.clone());
         let kill = stream.kill().clone();
         let deadline = Instant::now() + terms.header_timeout;
         let met = tokio::select! {
@@ -113,7 +113,7 @@ struct Service {
 
 impl Service {
     /// Answers what comes over `stream`, if it comes as far as HTTP before `deadline`.
-    async fn serve(self, stream: Guarded<Held>, deadline: Instant, mut stop: watch::Receiver<bool>) {
+    async fn serve(self, stream: Guarded<Socket>, deadline: Instant, mut stop: watch::Receiver<bool>) {
         let passed = tokio::select! {
             passed = self.terms.entrance.pass(stream, deadline) => passed,
             () = stopped(&mut stop) => None,

@@ -13,7 +13,7 @@ use tracing::debug;
 use crate::config::Proxies;
 use crate::config::Server;
 use crate::http::encrypted::Encrypted;
-use crate::http::held::Held;
+use crate::http::listener::Socket;
 use crate::http::peer::Peer;
 use crate::http::proxy_protocol;
 use crate::http::tls::Tls;
@@ -23,7 +23,7 @@ use crate::wire::guard::Guarded;
 /// The stream of one connection, encrypted or not.
 ///
 /// TLS is above the guard, so that bytes are counted, and their age is seen, as they are on the wire.
-pub(super) type Connection = Either<Guarded<Held>, Encrypted<Guarded<Held>>>;
+pub(super) type Connection = Either<Guarded<Socket>, Encrypted<Guarded<Socket>>>;
 
 /// What the connections of one listener pass; by default nothing.
 #[derive(Clone, Default)]
@@ -45,7 +45,7 @@ impl Entrance {
     /// before `deadline`.
     pub(super) async fn meet(
         &self,
-        stream: &mut Guarded<Held>,
+        stream: &mut Guarded<Socket>,
         address: Option<IpAddr>,
         deadline: Instant,
     ) -> Option<Peer> {
@@ -53,14 +53,14 @@ impl Entrance {
     }
 
     /// Takes a connection as far as HTTP; `None` if it does not come so far before `deadline`.
-    pub(super) async fn pass(&self, stream: Guarded<Held>, deadline: Instant) -> Option<Connection> {
+    pub(super) async fn pass(&self, stream: Guarded<Socket>, deadline: Instant) -> Option<Connection> {
         Some(match &self.tls {
             None => Either::Left(stream),
             Some(tls) => Either::Right(in_time(deadline, "tls_handshake", tls.accept(stream)).await?),
         })
     }
 
-    async fn peer(&self, stream: &mut Guarded<Held>, address: Option<IpAddr>) -> io::Result<Peer> {
+    async fn peer(&self, stream: &mut Guarded<Socket>, address: Option<IpAddr>) -> io::Result<Peer> {
         // Nobody else is asked for a header, so that nobody else can forge one.
         if !self.proxy_protocol || !self.proxies.contain(address) {
             return Ok(Peer::new(address, &self.proxies));

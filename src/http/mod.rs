@@ -9,7 +9,6 @@ pub mod engine_io;
 pub mod entrance;
 pub mod gate;
 pub mod health;
-mod held;
 pub mod listener;
 mod peer;
 pub mod polling;

@@ -24,6 +24,7 @@ use tokio::time::sleep;
 use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::metrics::Traffic;
 use crate::wire::backlog::Backlog;
+use crate::wire::permit::Permit;
 
 /// How many marks are kept of the bytes that wait, so how exactly their age is known.
 const MARKS: u32 = 16;
@@ -45,6 +46,8 @@ pub struct Guarded<S: Abort> {
     unsent: Backlog,
     /// Rings when the oldest of them has waited too long; there is none while nothing waits.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// The connection's place, last: the file descriptor is free before it is.
+    _permit: Permit,
 }
 
 /// A stream whose end can be made abrupt.
@@ -110,10 +113,11 @@ fn ended() -> io::Error {
 
 impl<S: Abort> Guarded<S> {
     /// Guards `stream`: its bytes are counted in `traffic`, and none may wait longer than
-    /// `write_stall` to leave.
-    pub fn new(stream: S, write_stall: Duration, traffic: Traffic) -> Self {
+    /// `write_stall` to leave. Whoever has the stream in the end, a WebSocket among others, gives
+    /// `permit` back by dropping it.
+    pub fn new(stream: S, permit: Permit, write_stall: Duration, traffic: Traffic) -> Self {
         let (kill, unsent) = (Arc::default(), Backlog::default());
-        Self { stream, traffic, kill, write_stall, unsent, alarm: None }
+        Self { stream, traffic, kill, write_stall, unsent, alarm: None, _permit: permit }
     }
 
     /// What ends the stream from outside.
@@ -242,7 +246,7 @@ mod tests {
 
     fn guarded(capacity: usize) -> (Guarded<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(capacity);
-        (Guarded::new(near, STALL, Traffic::unheard()), far)
+        (Guarded::new(near, Permit::new(()), STALL, Traffic::unheard()), far)
     }
 
     #[tokio::test(start_paused = true)]

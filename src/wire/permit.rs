@@ -1,4 +1,4 @@
-//! A permit: the place that a session takes up for as long as it lasts.
+//! A permit: the place that a connection or a session takes up for as long as it lasts.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -6,8 +6,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// Something that gives a place back when it is dropped; what place is the affair of who let the
-/// session in.
+/// Something that gives a place back when it is dropped; what place is the affair of who let it
+/// in.
 pub struct Permit {
     _guard: Box<dyn Send + Sync>,
 }
