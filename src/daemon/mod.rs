@@ -1,6 +1,7 @@
 //! The life of the process: assemble, serve, drain.
 
 mod descriptors;
+mod drain;
 mod listeners;
 mod reload;
 mod signals;
@@ -12,12 +13,9 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio::time::interval;
-use tokio::time::timeout_at;
 use tracing::error;
 use tracing::info;
-use tracing::warn;
 
 use crate::broker::Broker;
 use crate::config::Config;
@@ -34,7 +32,6 @@ use crate::http::health::Health;
 use crate::http::health::Phase;
 use crate::http::polling;
 use crate::http::public;
-use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::links::Links;
@@ -46,8 +43,6 @@ use supervisor::Supervisor;
 
 /// How often what histograms have collected is folded, and who was here is forgotten.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// How long requests that are running may still take once every session has ended.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);
 /// How long tasks may take to notice that the process ends.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
@@ -172,31 +167,6 @@ impl Daemon {
         };
         self.drain().await;
         ended
-    }
-
-    /// Ends every session within `drain.timeout`, then stops listening. A second signal cuts it short.
-    async fn drain(mut self) {
-        let deadline = Instant::now() + self.config.drain.timeout.get();
-        self.phase.send_replace(Phase::Draining);
-        self.metrics.draining.set(1);
-        systemd::stopping();
-        let emptied = async {
-            self.broker.end_all().await;
-            self.links.none_left(|left| self.metrics.drain_remaining(left)).await;
-        };
-        tokio::select! {
-            ended = timeout_at(deadline, emptied) => if ended.is_err() {
-                warn!(sessions = self.links.all().len(), "the drain has run out of time: cutting off what is left");
-            },
-            signal = self.signals.end(&self.reload) => {
-                warn!(sessions = self.links.all().len(), "{signal} again: cutting off what is left");
-            }
-        }
-        self.links.kill_all(Disconnection::Drain);
-        self.stop.send_replace(true);
-        // Listeners and connections hold receivers; what still runs then has had its time.
-        let _ = timeout_at(Instant::now() + LAST_REQUESTS, self.stop.closed()).await;
-        info!("stopped");
     }
 }
 
