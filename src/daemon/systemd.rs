@@ -6,20 +6,40 @@ use crate::daemon::listeners::Bound;
 
 /// The daemon serves, on these addresses.
 pub(super) fn ready(bound: &Bound) {
-    let status = format!("serving clients on {}, operators on {}", bound.public, bound.admin);
     let public = format!("X_LISTEN={}", bound.public);
     let admin = format!("X_ADMIN_LISTEN={}", bound.admin);
     notify(&[
         NotifyState::Ready,
-        NotifyState::Status(&status),
+        NotifyState::Status(&serving(bound)),
         NotifyState::Custom(&public),
         NotifyState::Custom(&admin),
     ]);
 }
 
+/// The daemon reads its configuration again; until [`reloaded`] nobody takes it for done.
+#[expect(dead_code, reason = "the reload is being built")]
+pub(super) fn reloading() {
+    let status = NotifyState::Status("reloading");
+    match NotifyState::monotonic_usec_now() {
+        // Without the time, newer versions of systemd would not know which reload this is the answer to.
+        Ok(now) => notify(&[NotifyState::Reloading, now, status]),
+        Err(_) => notify(&[status]),
+    }
+}
+
+/// The reload is over, whether it has changed anything or not, and the daemon serves as before.
+#[expect(dead_code, reason = "the reload is being built")]
+pub(super) fn reloaded(bound: &Bound) {
+    notify(&[NotifyState::Ready, NotifyState::Status(&serving(bound))]);
+}
+
 /// The daemon ends.
 pub(super) fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+}
+
+fn serving(bound: &Bound) -> String {
+    format!("serving clients on {}, operators on {}", bound.public, bound.admin)
 }
 
 fn notify(states: &[NotifyState<'_>]) {
