@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap::Parser;
+use clap::Subcommand;
 use toml::Value;
 
 use crate::config::Config;
@@ -17,17 +18,24 @@ use crate::config::SHIPPED;
 use crate::config::Sources;
 use crate::daemon;
 use crate::failure::Failure;
+use crate::http::control;
 use crate::http::probe;
 
 /// Runs the program with the command line `args`.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
-    let arguments = match Arguments::try_parse_from(args) {
+    let mut arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => return Err(misuse(&error)),
         // `--help` and `--version` come as errors too.
         Err(text) => return print(&text.to_string()),
     };
     let Action { check_config, print_config, print_default_config, healthcheck } = arguments.action;
+    if let Some(Command::Reload { socket }) = arguments.command.take() {
+        if check_config || print_config || print_default_config || healthcheck {
+            return Err(Failure::Usage("`reload` is an action of its own; leave out the other".to_owned()));
+        }
+        return arguments.ask_for_reload(socket);
+    }
     if print_default_config {
         return print(SHIPPED);
     }
@@ -57,11 +65,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure
 /// command line counts more than the environment, and that more than the file.
 #[derive(Debug, Parser)]
 // As the Python broker's command line did: of two that say different things, the last one counts.
-#[command(name = "socketio-humble-broker", version, args_override_self = true)]
+#[command(
+    name = "socketio-humble-broker",
+    version,
+    args_override_self = true,
+    disable_help_subcommand = true
+)]
 struct Arguments {
     /// Configuration file; by default `HUMBLE_BROKER_CONFIG`, or else
     /// /etc/socketio-humble-broker/broker.toml if there is one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 
     /// Address or name to listen on for clients
@@ -81,11 +94,28 @@ struct Arguments {
     log_level: Option<String>,
 
     /// Sets any key of the configuration; may be repeated, and counts more than the flags above
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", global = true)]
     settings: Vec<Override>,
 
     #[command(flatten)]
     action: Action,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What else the program is for.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Has the running broker read its configuration again, and tells the outcome
+    ///
+    /// Exits with 0 once the broker has done so, with 78 if it keeps what was in force, and says why; with
+    /// 69 if it cannot be asked.
+    Reload {
+        /// Control socket of the broker; by default `admin.control_socket` of the configuration
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
 }
 
 /// What to do instead of running the broker.
@@ -125,6 +155,22 @@ impl Arguments {
             .into_iter()
             .filter_map(|(name, section, key, value)| Some(Override::from_flag(name, section, key, &value?)));
         Ok(Sources::new(self.config, env::vars_os(), flags.chain(self.settings).collect())?)
+    }
+
+    /// Has the broker behind `socket`, or else behind that of the configuration, reload.
+    fn ask_for_reload(self, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
+        let socket = match socket {
+            Some(socket) => socket,
+            None => match Config::load(&self.sources()?)?.admin.control_socket {
+                Some(socket) => socket.as_path().to_owned(),
+                None => {
+                    let missing =
+                        "there is no `admin.control_socket` to ask; set it, or name one with `--socket`";
+                    return Err(Failure::Usage(missing.to_owned()));
+                }
+            },
+        };
+        print(&control::reload(&socket)?)
     }
 
     /// Asks the running broker whether it is healthy. Whatever stands in the way of an answer is

@@ -57,7 +57,7 @@ impl Broker {
             return; // It is not slow, but gone, and about to be taken off the list.
         }
         self.0.metrics.dropped_slow.increment(1);
-        if self.0.slow_consumer == SlowConsumer::Disconnect {
+        if self.0.live.load().slow_consumer == SlowConsumer::Disconnect {
             self.disconnect_slow(session);
         }
     }

@@ -40,14 +40,12 @@ use crate::wire::link::Link;
 use crate::wire::payload;
 use crate::wire::payload::Packet;
 
-/// Packets the library queues for one session beyond those of ours, which our own bounds let in:
-/// answers to what a client says that is no event.
-const LIBRARY_PACKETS: usize = 1_024;
 /// Attachments that an event may announce before the library closes the connection. Above ours,
 /// so that our own check answers first, with a reason.
 const LIBRARY_ATTACHMENTS: usize = 64;
-/// How long the attachments of an event may take to follow it.
-const ATTACHMENTS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the attachments of an event may take to follow it before the library closes the
+/// connection: never, as `limits.body_timeout` is looked after by the patrol.
+const ATTACHMENTS_TIMEOUT: Duration = Duration::from_hours(24);
 /// Bytes the library reads from a WebSocket at once; small, as every idle connection holds them.
 const READ_BUFFER: usize = 2048;
 /// The path under which the library is asked, whatever path clients use.
@@ -80,7 +78,8 @@ impl Engine {
             .ws_max_message_size(max_payload)
             .ws_max_frame_size(max_payload)
             .ws_read_buffer_size(READ_BUFFER)
-            .max_buffer_size(queue_packets(limits))
+            // Our own bounds are in bytes, always reached first, and may be raised by a reload.
+            .max_buffer_size(Semaphore::MAX_PERMITS)
             .with_adapter::<Adapter>(sockets);
         let common = ParserConfig::common()
             .max_incoming_binaries(LIBRARY_ATTACHMENTS)
@@ -186,14 +185,6 @@ impl Engine {
         let Ok(body) = body.collect().await;
         Response::from_parts(head, body.to_bytes())
     }
-}
-
-/// Packets that the library may queue for one session: so many that our own bounds, which are in
-/// bytes, are always reached first. Room costs nothing until it is used.
-fn queue_packets(limits: &config::Limits) -> usize {
-    // Acknowledgements may take as much again as messages.
-    let ours = (limits.send_queue.bytes() / payload::message_cost(0)).saturating_mul(2);
-    ours.saturating_add(LIBRARY_PACKETS).min(Semaphore::MAX_PERMITS)
 }
 
 fn request<B>(method: Method, uri: &str, body: B) -> Request<B> {

@@ -44,7 +44,6 @@ struct Inner {
     members: Members,
     sockets: Sockets,
     links: Arc<Links>,
-    slow_consumer: SlowConsumer,
     metrics: metrics::Broker,
 }
 
@@ -54,6 +53,7 @@ pub struct Live {
     bounds: Bounds,
     rooms_per_client: usize,
     allowance: Allowance,
+    slow_consumer: SlowConsumer,
 }
 
 impl Live {
@@ -69,6 +69,7 @@ impl Live {
             },
             rooms_per_client: limits.rooms_per_client.get(),
             allowance: Allowance::new(limits),
+            slow_consumer: limits.slow_consumer,
         }
     }
 }
@@ -89,11 +90,15 @@ impl Broker {
             members: Members::new(metrics.clone()),
             sockets: sockets.clone(),
             links,
-            slow_consumer: limits.slow_consumer,
             metrics,
         }));
         let engine = Engine::new(socketio, limits, sockets, &broker);
         (broker, engine)
+    }
+
+    /// From now on this holds for every event, whoever emits it.
+    pub fn reload(&self, live: Live) {
+        self.0.live.store(Arc::new(live));
     }
 
     /// Ends every session, as clients need it to come back by themselves; from now on nobody is

@@ -26,11 +26,18 @@ pub struct Admin {
     ///
     /// Default: `true`. Takes effect: at restart.
     pub metrics: bool,
+
+    /// Path of a unix socket, for the broker's own user only, over which
+    /// `socketio-humble-broker reload` asks for a reload and waits for its outcome.
+    ///
+    /// Default: none. Takes effect: at restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_socket: Option<SocketPath>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: None, metrics: true }
+        Self { listen: None, metrics: true, control_socket: None }
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Drain {
     /// Longest time from the signal to the end. Sessions that are not over by then are cut off;
     /// `"0s"` cuts all of them off at once.
     ///
-    /// Default: `"25s"`. Takes effect: at restart.
+    /// Default: `"25s"`. Takes effect: on reload.
     pub timeout: Delay,
 }
 

@@ -30,101 +30,125 @@ pub struct Limits {
 
     /// Binary attachments a message may have.
     ///
-    /// Default: `10`. Takes effect: at restart.
+    /// Default: `10`. Takes effect: on reload.
     pub attachments: usize,
 
     /// Arrays and objects that may be inside one another in a message.
     ///
-    /// Default: `128`. Takes effect: at restart.
+    /// Default: `128`. Takes effect: on reload.
     pub nesting: Nesting,
 
     /// Connections at once, and sessions at once; beyond it new ones are refused with 503. `0` is
     /// as many as the process may have file descriptors, less a reserve.
     ///
-    /// Default: `0`. Takes effect: at restart.
+    /// Default: `0`. Takes effect: on reload; nobody who is connected is disconnected.
     pub connections: usize,
 
     /// Sessions at once from one address, an IPv6 address counting as its /64; beyond it new ones
     /// are refused with 429. `0` is no limit.
     ///
-    /// Default: `0`. Takes effect: at restart.
+    /// Default: `0`. Takes effect: on reload; nobody who is connected is disconnected.
     pub connections_per_ip: usize,
 
     /// Sessions that one address may begin in a second, an IPv6 address counting as its /64; beyond
     /// it new ones are refused with 429. `0` is no limit.
     ///
-    /// Default: `0`. Takes effect: at restart.
+    /// Default: `0`. Takes effect: on reload.
     connects_per_second: u32,
 
     /// Rooms a client may be in at once.
     ///
-    /// Default: `1000`. Takes effect: at restart; clients already above it keep their rooms.
+    /// Default: `1000`. Takes effect: on reload; clients already above it keep their rooms.
     pub rooms_per_client: NonZeroUsize,
 
     /// Bytes of UTF-8 that the name of a room may have.
     ///
-    /// Default: `1024`. Takes effect: at restart; rooms that clients are already in stay.
+    /// Default: `1024`. Takes effect: on reload; rooms that clients are already in stay.
     pub room_name_length: NonZeroUsize,
 
     /// Events that a client may emit in a second, and at once; `0` is no limit.
     ///
-    /// Default: `0`. Takes effect: at restart.
+    /// Default: `0`. Takes effect: on reload.
     events_per_second: u32,
 
     /// Bytes of events that a client may emit in a second, attachments included; at once as many,
     /// and never less than one largest message. `"0 B"` is no limit.
     ///
-    /// Default: `"0 B"`. Takes effect: at restart.
+    /// Default: `"0 B"`. Takes effect: on reload.
     bytes_per_second: Capacity,
 
     /// Bytes that may be queued for a connection that reads too slowly; an empty queue takes any
     /// one message.
     ///
-    /// Default: `"8 MB"`. Takes effect: at restart.
+    /// Default: `"8 MB"`. Takes effect: on reload.
     pub send_queue: ByteSize,
 
     /// What becomes of a client whose send queue is full, or holds what should have left before
     /// `write_stall`.
     ///
-    /// Default: `"disconnect"`. Takes effect: at restart.
+    /// Default: `"disconnect"`. Takes effect: on reload.
     pub slow_consumer: SlowConsumer,
 
     /// Longest time that what is to be sent may wait because the peer does not read; after it the
     /// connection is closed.
     ///
-    /// Default: `"15s"`. Takes effect: at restart.
+    /// Default: `"15s"`. Takes effect: on reload; streams of connections that are open keep theirs.
     pub write_stall: Period,
 
     /// Bytes that may be queued for all connections together; above it the clients with the
     /// longest queues are disconnected, of those whose queues have waited for a second.
     ///
-    /// Default: `"512 MB"`. Takes effect: at restart.
+    /// Default: `"512 MB"`. Takes effect: on reload.
     pub send_queue_total: ByteSize,
 
     /// Longest time that the head of a request may take to arrive; after it the connection is
     /// closed.
     ///
-    /// Default: `"10s"`. Takes effect: at restart.
+    /// Default: `"10s"`. Takes effect: on reload, for new connections.
     pub header_timeout: Period,
 
     /// Largest head of a request; a larger one is answered with 431.
     ///
-    /// Default: `"16 KiB"`. Takes effect: at restart.
+    /// Default: `"16 KiB"`. Takes effect: on reload, for new connections.
     pub header_size: HeaderSize,
 
     /// Longest time that the body of a request, or the attachments of an event, may take to arrive;
     /// after it the session is closed.
     ///
-    /// Default: `"10s"`. Takes effect: at restart.
+    /// Default: `"10s"`. Takes effect: on reload.
     pub body_timeout: Period,
 
     /// Requests that one connection may carry before it is closed; `0` is no limit.
     ///
-    /// Default: `0`. Takes effect: at restart.
+    /// Default: `0`. Takes effect: on reload, for new connections.
     requests_per_connection: u64,
 }
 
 impl Limits {
+    /// These limits, with everything of `wanted` that a reload can change.
+    pub(super) fn reloaded(&self, wanted: &Self) -> Self {
+        Self {
+            max_payload: self.max_payload,
+            attachments: wanted.attachments,
+            nesting: wanted.nesting,
+            connections: wanted.connections,
+            connections_per_ip: wanted.connections_per_ip,
+            connects_per_second: wanted.connects_per_second,
+            rooms_per_client: wanted.rooms_per_client,
+            room_name_length: wanted.room_name_length,
+            events_per_second: wanted.events_per_second,
+            bytes_per_second: wanted.bytes_per_second,
+            send_queue: wanted.send_queue,
+            slow_consumer: wanted.slow_consumer,
+            write_stall: wanted.write_stall,
+            send_queue_total: wanted.send_queue_total,
+            header_timeout: wanted.header_timeout,
+            header_size: wanted.header_size,
+            body_timeout: wanted.body_timeout,
+            requests_per_connection: wanted.requests_per_connection,
+        }
+    }
+
     /// Sessions that one address may begin in a second, if there is a limit.
     #[must_use]
     pub fn connects_per_second(&self) -> Option<NonZeroU32> {

@@ -15,12 +15,12 @@ use crate::config::text;
 pub struct Log {
     /// The least urgent messages that are logged.
     ///
-    /// Default: `"info"`. Takes effect: at restart.
+    /// Default: `"info"`. Takes effect: on reload.
     pub level: Filter,
 
     /// How a message is written.
     ///
-    /// Default: `"auto"`. Takes effect: at restart.
+    /// Default: `"auto"`. Takes effect: on reload.
     pub format: Format,
 }
 

@@ -4,6 +4,7 @@
 //! readers of the code. Defaults are stated in the `Default` of each section and nowhere else.
 
 mod admin;
+mod changes;
 mod drain;
 mod error;
 mod limits;
@@ -24,6 +25,7 @@ use toml::de::Deserializer;
 
 pub use admin::Admin;
 pub use admin::Listen;
+pub use changes::Reloaded;
 pub use drain::Drain;
 pub use error::Error;
 pub use limits::HeaderSize;
@@ -87,6 +89,22 @@ impl Config {
             Some((key, message)) => Err(sources.blame(&document, place(key), message)),
             None => Ok(config),
         }
+    }
+
+    /// What takes the place of this configuration when `wanted` is loaded while the broker runs.
+    #[must_use]
+    pub fn reloaded(&self, wanted: &Self) -> Reloaded {
+        // Here and in the sections nothing is filled up with `..`: a new key does not compile until
+        // someone has decided whether it reloads.
+        let config = Self {
+            server: self.server.reloaded(&wanted.server),
+            admin: self.admin.clone(),
+            socketio: self.socketio.clone(),
+            limits: self.limits.reloaded(&wanted.limits),
+            drain: wanted.drain.clone(),
+            log: wanted.log.clone(),
+        };
+        Reloaded::new(self, config, wanted)
     }
 }
 
@@ -199,18 +217,33 @@ mod tests {
 
     #[test]
     fn the_documentation_of_every_key_states_its_default() {
+        let mut stated = Table::new();
+        for section in default_table().keys() {
+            stated.insert(section.clone(), Value::Table(Table::new()));
+        }
+        for (name, default, _) in documented() {
+            if default != "none" {
+                let (section, key) = name.rsplit_once('.').unwrap();
+                let assignment: Table = format!("{key} = {}", default.trim_matches('`')).parse().unwrap();
+                stated[section].as_table_mut().unwrap().extend(assignment);
+            }
+        }
+        assert_eq!(stated, default_table());
+    }
+
+    /// The section files, and of each key what its documentation says.
+    fn documented() -> Vec<(String, String, String)> {
         let sections = [
             ("server", include_str!("server.rs")),
+            ("server.tls", include_str!("tls.rs")),
             ("admin", include_str!("admin.rs")),
             ("socketio", include_str!("socketio.rs")),
             ("limits", include_str!("limits.rs")),
             ("drain", include_str!("drain.rs")),
             ("log", include_str!("log.rs")),
         ];
-        let defaults = default_table();
-        assert_eq!(sections.len(), defaults.len());
+        let mut keys = Vec::new();
         for (section, source) in sections {
-            let mut stated = Table::new();
             for documentation in source.split("/// Default: ").skip(1) {
                 let (default, rest) = documentation.split_once(". Takes effect: ").unwrap();
                 let field = rest
@@ -218,12 +251,97 @@ mod tests {
                     .map(str::trim)
                     .find(|line| !line.starts_with(['/', '#']) && line.contains(": "));
                 let (key, _) = field.unwrap().trim_start_matches("pub ").split_once(':').unwrap();
-                if default != "none" {
-                    let assignment: Table = format!("{key} = {}", default.trim_matches('`')).parse().unwrap();
-                    stated.extend(assignment);
-                }
+                keys.push((format!("{section}.{key}"), default.to_owned(), rest.to_owned()));
             }
-            assert_eq!(Value::Table(stated), defaults[section]);
+        }
+        keys
+    }
+
+    #[test]
+    fn what_takes_effect_on_reload_is_what_a_reload_takes_over() {
+        let old = load(
+            "server.unix_socket = '/a'\nadmin.listen = '[::1]:1'\nadmin.control_socket = '/b'\n\
+             [server.tls]\ncertificate = 'a'\nkey = 'a'\nclient_ca = 'a'",
+            &[],
+            &[],
+        );
+        let wanted = load(
+            "[server]\nhost = '::'\nport = 1\nunix_socket = '/c'\nunix_socket_mode = '0600'\npath = '/a'\n\
+             allowed_origins = []\ntrusted_proxies = ['unix']\nproxy_protocol = true\nworkers = 1\n\
+             tls = { certificate = 'b', key = 'b', client_ca = 'b' }\n\
+             [admin]\nlisten = '[::1]:2'\nmetrics = false\ncontrol_socket = '/d'\n\
+             [socketio]\ntransports = ['polling']\nengine_io_3 = false\nparser = 'msgpack'\n\
+             ping_interval = '1s'\nping_timeout = '1s'\nconnect_timeout = '1s'\nupgrade_timeout = '1s'\n\
+             [limits]\nmax_payload = '1 KiB'\nattachments = 1\nnesting = 1\nconnections = 1\n\
+             connections_per_ip = 1\nconnects_per_second = 1\nrooms_per_client = 1\nroom_name_length = 1\n\
+             events_per_second = 1\nbytes_per_second = '1 B'\nsend_queue = '1 B'\nslow_consumer = 'drop'\n\
+             write_stall = '1s'\nsend_queue_total = '1 B'\nheader_timeout = '1s'\nheader_size = '8 KiB'\n\
+             body_timeout = '1s'\nrequests_per_connection = 1\n\
+             [drain]\ntimeout = '1s'\n\
+             [log]\nlevel = 'debug'\nformat = 'json'",
+            &[],
+            &[],
+        );
+        let Reloaded { mut changed, mut needs_restart, .. } = old.unwrap().reloaded(&wanted.unwrap());
+        let keys = documented();
+        let saying = |words: &str| {
+            let said = keys.iter().filter(|(_, _, effect)| effect.starts_with(words));
+            let mut said: Vec<_> = said.map(|(key, ..)| key.clone()).collect();
+            said.sort();
+            said
+        };
+        changed.sort();
+        needs_restart.sort();
+        assert_eq!(changed, saying("on reload"));
+        let tls_itself = "server.tls";
+        assert_eq!(
+            needs_restart,
+            saying("at restart").into_iter().filter(|key| key != tls_itself).collect::<Vec<_>>()
+        );
+        assert!(changed.len() >= 24 && needs_restart.len() >= 18, "{changed:?} {needs_restart:?}");
+    }
+
+    #[test]
+    fn the_shipped_file_and_the_documentation_agree_on_what_takes_effect_when() {
+        let mut keys = 0;
+        for (name, _, effect) in documented() {
+            let (section, key) = name.rsplit_once('.').unwrap();
+            let (_, text) = SHIPPED.split_once(&format!("[{section}]\n")).unwrap();
+            let text = text.split("\n[").next().unwrap();
+            let is_key = |paragraph: &&str| {
+                let starts = [format!("{key} = "), format!("# {key} = "), format!("# [{name}]")];
+                paragraph.lines().any(|line| starts.iter().any(|start| line.starts_with(start.as_str())))
+            };
+            let paragraph = text.split("\n\n").find(is_key).unwrap();
+            // What a paragraph does not say, the heading of its table does.
+            let effect = if effect.starts_with("on reload") { "on reload" } else { "at restart" };
+            let said = format!("Takes effect: {effect}");
+            let said_here = paragraph.contains(&said) || section == "server.tls";
+            assert!(said_here, "{name}: {paragraph}");
+            keys += 1;
+        }
+        assert!(keys >= 43, "{keys}");
+    }
+
+    #[test]
+    fn a_key_that_is_set_back_waits_for_no_restart() {
+        let first = Config::default();
+        let second = load("server.port = 1\nlimits.nesting = 7", &[], &[]).unwrap();
+        let reloaded = first.reloaded(&second);
+        assert_eq!(reloaded.changed, ["limits.nesting"]);
+        assert_eq!(reloaded.needs_restart, ["server.port"]);
+        let back = reloaded.config.reloaded(&first);
+        assert_eq!(back.changed, ["limits.nesting"]);
+        assert!(back.needs_restart.is_empty());
+        assert_eq!(back.config, first);
+    }
+
+    #[test]
+    fn tls_is_neither_begun_nor_ended_by_a_reload() {
+        let tls = load("server.tls = { certificate = 'a', key = 'b' }", &[], &[]).unwrap();
+        for (one, other) in [(&Config::default(), &tls), (&tls, &Config::default())] {
+            let reloaded = one.reloaded(other);
+            assert_eq!((reloaded.needs_restart, &reloaded.config), (vec!["server.tls".to_owned()], one));
         }
     }
 

@@ -49,7 +49,7 @@ pub struct Server {
     /// Origins of web pages that may connect, for long-polling as for WebSocket. A client that is
     /// not a browser names no origin, and may always connect.
     ///
-    /// Default: `["*"]`. Takes effect: at restart.
+    /// Default: `["*"]`. Takes effect: on reload; nobody who is connected is disconnected.
     pub allowed_origins: Origins,
 
     /// Peers whose `X-Forwarded-For` counts, and who begin with a header of the PROXY protocol if
@@ -77,6 +77,26 @@ pub struct Server {
 }
 
 impl Server {
+    /// This section, with everything of `wanted` that a reload can change.
+    pub(super) fn reloaded(&self, wanted: &Self) -> Self {
+        let tls = match (&self.tls, &wanted.tls) {
+            (Some(_), Some(wanted)) => Some(wanted.clone()),
+            (own, _) => own.clone(),
+        };
+        Self {
+            host: self.host.clone(),
+            port: self.port,
+            unix_socket: self.unix_socket.clone(),
+            unix_socket_mode: self.unix_socket_mode,
+            path: self.path.clone(),
+            allowed_origins: wanted.allowed_origins.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            proxy_protocol: self.proxy_protocol,
+            workers: self.workers,
+            tls,
+        }
+    }
+
     /// What is wrong between keys, and the key that it is said of.
     pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let lonely = self.proxy_protocol && self.trusted_proxies.is_empty();

@@ -58,6 +58,8 @@ impl<'de> Deserialize<'de> for SocketPath {
 pub struct SocketMode(u32);
 
 impl SocketMode {
+    /// For the broker's own user.
+    pub const OWNER: Self = Self(0o600);
     /// For the broker's own user and group.
     pub const OWNER_AND_GROUP: Self = Self(0o660);
 

@@ -9,9 +9,9 @@ use crate::http::gate;
 
 /// What the process needs for itself: standard streams, listeners, signals, the runtime, files
 /// that are read now and then.
-const OWN: usize = 24;
+const OWN: usize = 20;
 /// What is kept back from connections.
-const RESERVE: usize = gate::REFUSALS + gate::OPERATORS + OWN;
+const RESERVE: usize = gate::REFUSALS + gate::OPERATORS + gate::CONTROLLERS + OWN;
 
 /// How many connections there may be at once: `configured` if that is not 0, else as many as fit.
 ///

@@ -11,6 +11,8 @@ pub(super) struct Listeners {
     pub(super) public: Listener,
     /// For operators, if they are not answered where clients are.
     pub(super) admin: Option<Listener>,
+    /// For who asks for a reload, if anyone may.
+    pub(super) control: Option<Listener>,
     /// The addresses.
     pub(super) bound: Bound,
 }
@@ -19,12 +21,17 @@ impl Listeners {
     /// Listens on everything; if something cannot be had, on nothing.
     pub(super) async fn bind(server: &Server, admin: &Admin) -> Result<Self, Failure> {
         let public = Listener::for_clients(server).await?;
-        let admin = match &admin.listen {
+        let operators = match &admin.listen {
             Some(listen) => Some(Listener::for_operators(listen).await?),
             None => None,
         };
-        let bound = Bound { public: public.address()?, admin: admin.as_ref().unwrap_or(&public).address()? };
-        Ok(Self { public, admin, bound })
+        let control = match &admin.control_socket {
+            Some(path) => Some(Listener::for_control(path).await?),
+            None => None,
+        };
+        let bound =
+            Bound { public: public.address()?, admin: operators.as_ref().unwrap_or(&public).address()? };
+        Ok(Self { public, admin: operators, control, bound })
     }
 }
 

@@ -11,7 +11,9 @@ mod systemd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::runtime;
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::time::interval;
 use tracing::error;
@@ -25,19 +27,28 @@ use crate::http;
 use crate::http::Terms;
 use crate::http::admin;
 use crate::http::admin::Admin;
+use crate::http::control;
+use crate::http::control::Ask;
 use crate::http::engine_io::Endpoint;
 use crate::http::entrance::Entrance;
+use crate::http::gate;
 use crate::http::gate::Gate;
 use crate::http::health::Health;
 use crate::http::health::Phase;
+use crate::http::live;
+use crate::http::live::Live;
 use crate::http::polling;
 use crate::http::public;
+use crate::http::tls::Credentials;
+use crate::http::tls::Tls;
 use crate::telemetry::log;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::links::Links;
 
+use listeners::Bound;
 use listeners::Listeners;
 use reload::Reload;
+use signals::Signal;
 use signals::Signals;
 use supervisor::Supervisor;
 
@@ -73,17 +84,17 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
 ///
 /// When one of them cannot be used.
 pub fn check(config: &Config) -> Result<(), Failure> {
-    Reload::new(config).map(drop)
+    config.server.tls.as_ref().map(Credentials::read).transpose().map(drop)
 }
 
 /// A daemon that serves.
 struct Daemon {
-    config: Config,
-    broker: Broker,
-    links: Arc<Links>,
     metrics: Metrics,
     signals: Signals,
     reload: Reload,
+    bound: Bound,
+    /// Those who wait for a reload.
+    asks: mpsc::Receiver<Ask>,
     supervisor: Supervisor,
     phase: watch::Sender<Phase>,
     /// Tells the tasks that it is over.
@@ -101,36 +112,31 @@ impl Daemon {
         let (broker, engine) =
             Broker::new(&config.socketio, &config.limits, links.clone(), metrics.broker.clone());
 
-        let reload = Reload::new(&config)?;
-        let Listeners { public, admin, bound } = Listeners::bind(&config.server, &config.admin).await?;
+        let tls = config.server.tls.as_ref().map(Credentials::read).transpose()?.map(Tls::new);
+        let Listeners { public, admin, control, bound } =
+            Listeners::bind(&config.server, &config.admin).await?;
 
         let phase = watch::Sender::new(Phase::Serving);
         let health = Health::new(phase.subscribe(), gate.clone());
+        let live: live::Current = Arc::new(ArcSwap::from_pointee(Live::new(&config.server, &config.limits)));
         let endpoint = Endpoint {
             engine: engine.clone(),
             links: links.clone(),
             health: health.clone(),
             gate: gate.clone(),
+            live: live.clone(),
             transports: config.socketio.transports.clone(),
             engine_io_3: config.socketio.engine_io_3,
             max_payload: config.limits.max_payload.bytes(),
-            body_timeout: config.limits.body_timeout.get(),
             upgrade_timeout: config.socketio.upgrade_timeout.get(),
         };
-        let mut routes =
-            public::routes(config.server.path.as_str(), endpoint, config.server.allowed_origins.clone());
+        let mut routes = public::routes(config.server.path.as_str(), endpoint);
         let operators = admin::routes(
             Admin { health, metrics: metrics.clone(), links: links.clone() },
             config.admin.metrics,
         );
-        let terms = Terms {
-            entrance: Entrance::default(),
-            header_timeout: config.limits.header_timeout.get(),
-            header_size: config.limits.header_size.bytes(),
-            requests: config.limits.requests_per_connection(),
-            write_stall: config.limits.write_stall.get(),
-            traffic: metrics.traffic.clone(),
-        };
+        let terms =
+            Terms { entrance: Entrance::default(), live: live.clone(), traffic: metrics.traffic.clone() };
         let mut supervisor = Supervisor::default();
         let stop = watch::Sender::new(false);
         match admin {
@@ -138,35 +144,67 @@ impl Daemon {
                 let operators = public::counted(operators);
                 supervisor.spawn(
                     "admin listener",
-                    http::serve(listener, operators, Gate::admin(), terms.clone(), stop.subscribe()),
+                    http::serve(
+                        listener,
+                        operators,
+                        Gate::operators(gate::OPERATORS),
+                        terms.clone(),
+                        stop.subscribe(),
+                    ),
                 );
             }
             None => routes = routes.merge(operators),
         }
+        let (control_routes, asks) = control::routes();
+        if let Some(listener) = control {
+            let gate = Gate::operators(gate::CONTROLLERS);
+            supervisor.spawn(
+                "control listener",
+                http::serve(listener, control_routes, gate, terms.clone(), stop.subscribe()),
+            );
+        }
         let routes = public::counted(routes);
-        let terms = Terms { entrance: Entrance::for_clients(&config.server, reload.tls()), ..terms };
+        let terms = Terms { entrance: Entrance::for_clients(&config.server, tls.clone()), ..terms };
         supervisor
             .spawn("public listener", http::serve(public, routes, gate.clone(), terms, stop.subscribe()));
         supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
-        supervisor.spawn("upkeep", upkeep(metrics.clone(), gate, stop.subscribe()));
+        supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone(), stop.subscribe()));
         info!("serving clients on {}, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
-        Ok(Self { config, broker, links, metrics, signals, reload, supervisor, phase, stop })
+        let reload = Reload { sources: sources.clone(), config, broker, links, gate, live, tls };
+        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, stop })
     }
 
     async fn serve(mut self) -> Result<(), Failure> {
-        let ended = tokio::select! {
-            signal = self.signals.end(&self.reload) => {
-                info!("{signal}: shutting down");
-                Ok(())
-            }
-            task = self.supervisor.ended() => {
-                error!("the {task} ended by itself: shutting down");
-                Err(Failure::Internal(format!("the {task} ended by itself")))
+        let ended = loop {
+            tokio::select! {
+                signal = self.signals.next() => match signal {
+                    Signal::Reload => drop(self.reload()),
+                    signal => {
+                        info!("{signal}: shutting down");
+                        break Ok(());
+                    }
+                },
+                Some(ask) = self.asks.recv() => {
+                    let outcome = self.reload().map_err(|failure| failure.to_string());
+                    // Whoever has asked may have gone.
+                    let _ = ask.send(outcome);
+                }
+                task = self.supervisor.ended() => {
+                    error!("the {task} ended by itself: shutting down");
+                    break Err(Failure::Internal(format!("the {task} ended by itself")));
+                }
             }
         };
         self.drain().await;
         ended
+    }
+
+    fn reload(&mut self) -> Result<String, Failure> {
+        systemd::reloading();
+        let outcome = self.reload.run();
+        systemd::reloaded(&self.bound);
+        outcome
     }
 }
 

@@ -1,66 +1,101 @@
-//! Reloading: what SIGHUP has read again while clients are served.
+//! Reloading: the configuration is read again and replaced while clients are served.
+
+use std::sync::Arc;
 
 use tracing::error;
 use tracing::info;
 use tracing::warn;
 
-use crate::config;
+use crate::broker;
+use crate::broker::Broker;
 use crate::config::Config;
+use crate::config::Reloaded;
+use crate::config::Sources;
+use crate::daemon::descriptors;
 use crate::failure::Failure;
+use crate::http::gate::Gate;
+use crate::http::live;
+use crate::http::live::Live;
 use crate::http::tls::Credentials;
 use crate::http::tls::Tls;
+use crate::wire::links::Links;
 
-/// What a reload replaces.
+/// The configuration in force, and everything that has to hear of another.
 ///
-/// It prepares, which may fail and then has changed nothing; and it commits, which cannot fail.
+/// A reload prepares, which may fail and then has changed nothing; and it commits, which cannot fail.
 pub(super) struct Reload {
-    /// TLS, and the files that its credentials come from.
-    tls: Option<(config::Tls, Tls)>,
+    pub(super) sources: Sources,
+    pub(super) config: Config,
+    pub(super) broker: Broker,
+    pub(super) links: Arc<Links>,
+    pub(super) gate: Gate,
+    pub(super) live: live::Current,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Reload {
-    /// Reads for the first time what a reload reads again.
-    pub(super) fn new(config: &Config) -> Result<Self, Failure> {
-        let Some(files) = &config.server.tls else { return Ok(Self { tls: None }) };
-        let tls = Tls::new(Credentials::read(files)?);
-        Ok(Self { tls: Some((files.clone(), tls)) })
-    }
-
-    /// TLS for the connections of clients.
-    pub(super) fn tls(&self) -> Option<Tls> {
-        self.tls.as_ref().map(|(_, tls)| tls.clone())
-    }
-
-    /// Reads everything again. The thread that waits for signals may wait for files too, as it
-    /// serves nobody.
-    pub(super) fn run(&self) {
-        if self.tls.is_none() {
-            warn!("SIGHUP: the configuration is read again only at a restart");
-            return;
-        }
-        match self.prepare() {
-            Ok(prepared) => {
-                self.commit(prepared);
-                info!("SIGHUP: new connections get the TLS credentials that have been read again");
-                warn!("SIGHUP: the rest of the configuration is read again only at a restart");
+    /// Reads everything again, and says what has changed, or why nothing has. The thread that waits
+    /// for signals may wait for files too, as it serves nobody.
+    pub(super) fn run(&mut self) -> Result<String, Failure> {
+        let outcome = self.prepare().map(|prepared| self.commit(prepared));
+        match &outcome {
+            Ok(reloaded) => {
+                info!("reloaded {}: {}", self.sources, changes(&reloaded.changed));
+                if !reloaded.needs_restart.is_empty() {
+                    warn!("{}", waiting(&reloaded.needs_restart));
+                }
             }
-            Err(failure) => error!("SIGHUP: what was read before stays in force: {failure}"),
+            Err(failure) => error!("reload refused, what was in force stays in force: {failure}"),
         }
+        outcome.map(|reloaded| report(&reloaded))
     }
 
     fn prepare(&self) -> Result<Prepared, Failure> {
-        let credentials = self.tls.as_ref().map(|(files, _)| Credentials::read(files)).transpose()?;
-        Ok(Prepared { credentials })
+        let reloaded = self.config.reloaded(&Config::load(&self.sources)?);
+        let config = &reloaded.config;
+        Ok(Prepared {
+            credentials: config.server.tls.as_ref().map(Credentials::read).transpose()?,
+            places: descriptors::connections(config.limits.connections)?,
+            reloaded,
+        })
     }
 
-    fn commit(&self, prepared: Prepared) {
-        if let (Some((_, tls)), Some(credentials)) = (&self.tls, prepared.credentials) {
+    fn commit(&mut self, prepared: Prepared) -> Reloaded {
+        let Prepared { credentials, places, reloaded } = prepared;
+        self.config = reloaded.config.clone();
+        let Config { server, limits, .. } = &self.config;
+        self.broker.reload(broker::Live::new(limits));
+        self.links.reload(limits);
+        self.gate.reload(limits, places);
+        self.live.store(Arc::new(Live::new(server, limits)));
+        if let (Some(tls), Some(credentials)) = (&self.tls, credentials) {
             tls.replace(credentials);
         }
+        reloaded
     }
 }
 
 /// What takes the place of what is in force.
 struct Prepared {
+    reloaded: Reloaded,
     credentials: Option<Credentials>,
+    places: usize,
+}
+
+/// The outcome in words, for who has asked.
+fn report(reloaded: &Reloaded) -> String {
+    let mut report = format!("reloaded: {}\n", changes(&reloaded.changed));
+    if !reloaded.needs_restart.is_empty() {
+        report += &waiting(&reloaded.needs_restart);
+        report.push('\n');
+    }
+    report
+}
+
+fn changes(keys: &[String]) -> String {
+    if keys.is_empty() { "no key has changed".to_owned() } else { format!("changed {}", keys.join(", ")) }
+}
+
+fn waiting(keys: &[String]) -> String {
+    format!("waiting for a restart: {}", keys.join(", "))
 }

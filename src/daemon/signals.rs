@@ -6,8 +6,8 @@ use futures_util::StreamExt;
 use signal_hook::consts::SIGHUP;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
+use tracing::warn;
 
-use crate::daemon::reload::Reload;
 use crate::failure::Failure;
 
 /// A wish of whoever runs the daemon.
@@ -42,18 +42,18 @@ impl Signals {
             .map_err(|error| Failure::Internal(format!("cannot listen for signals: {error}")))
     }
 
-    /// Waits for the next signal that ends the daemon; those that ask for a reload get one.
-    pub(super) async fn end(&mut self, reload: &Reload) -> Signal {
+    /// Waits for the next signal that ends the daemon.
+    pub(super) async fn end(&mut self) -> Signal {
         loop {
             match self.next().await {
-                Signal::Reload => reload.run(),
+                Signal::Reload => warn!("SIGHUP: not reloading, as the broker is shutting down"),
                 signal => return signal,
             }
         }
     }
 
     /// Waits for the next signal.
-    async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         match self.0.next().await {
             Some(SIGINT) => Signal::Interrupt,
             Some(SIGHUP) => Signal::Reload,

@@ -17,7 +17,6 @@ pub(super) fn ready(bound: &Bound) {
 }
 
 /// The daemon reads its configuration again; until [`reloaded`] nobody takes it for done.
-#[expect(dead_code, reason = "the reload is being built")]
 pub(super) fn reloading() {
     let status = NotifyState::Status("reloading");
     match NotifyState::monotonic_usec_now() {
@@ -28,7 +27,6 @@ pub(super) fn reloading() {
 }
 
 /// The reload is over, whether it has changed anything or not, and the daemon serves as before.
-#[expect(dead_code, reason = "the reload is being built")]
 pub(super) fn reloaded(bound: &Bound) {
     notify(&[NotifyState::Ready, NotifyState::Status(&serving(bound))]);
 }

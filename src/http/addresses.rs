@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
+use std::num::NonZeroU32;
 use std::num::NonZeroU64;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Instant;
+
+use arc_swap::ArcSwap;
 
 use crate::http::gate::Refused;
 use crate::wire::quota::Quota;
@@ -19,11 +23,17 @@ const CUSTOMER: u128 = !0 << 64;
 /// The addresses that have something of the node, or had a moment ago.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    /// Most sessions of one address.
-    sessions: Option<NonZeroUsize>,
-    /// Most sessions that one address may begin in a second, and at once.
-    per_second: Option<NonZeroU64>,
+    limits: ArcSwap<PerAddress>,
     table: Mutex<HashMap<IpAddr, Entry>>,
+}
+
+/// What one address may have of the node.
+#[derive(Debug, Default)]
+pub(super) struct PerAddress {
+    /// Most sessions.
+    pub(super) sessions: Option<NonZeroUsize>,
+    /// Most sessions that it may begin in a second, and at once.
+    pub(super) per_second: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Default)]
@@ -42,13 +52,19 @@ impl Entry {
 
 impl Addresses {
     /// Nobody yet. Without limits nothing is counted.
-    pub(super) fn new(sessions: Option<NonZeroUsize>, per_second: Option<NonZeroU64>) -> Self {
-        Self { sessions, per_second, table: Mutex::default() }
+    pub(super) fn new(limits: PerAddress) -> Self {
+        Self { limits: ArcSwap::from_pointee(limits), table: Mutex::default() }
+    }
+
+    /// From now on these limits hold. What was not counted, as there was no limit then, stays
+    /// uncounted.
+    pub(super) fn reload(&self, limits: PerAddress) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Counts a connection of `address`; what is given back is who has to be told when it ends.
     pub(super) fn connect(&self, address: Option<IpAddr>) -> Result<Option<IpAddr>, Refused> {
-        let (Some(address), Some(sessions)) = (address, self.sessions) else {
+        let (Some(address), Some(sessions)) = (address, self.limits.load().sessions) else {
             return Ok(None);
         };
         let address = counted(address);
@@ -72,16 +88,17 @@ impl Addresses {
         let Some(address) = address else {
             return Ok(None);
         };
-        if self.sessions.is_none() && self.per_second.is_none() {
+        let limits = self.limits.load();
+        if limits.sessions.is_none() && limits.per_second.is_none() {
             return Ok(None);
         }
         let address = counted(address);
         let mut table = self.table();
         let entry = table.entry(address).or_default();
-        if self.sessions.is_some_and(|most| entry.sessions >= most.get()) {
+        if limits.sessions.is_some_and(|most| entry.sessions >= most.get()) {
             return Err(Refused::PerAddress);
         }
-        if let Some(rate) = self.per_second {
+        if let Some(rate) = limits.per_second.map(NonZeroU64::from) {
             entry.begun.take(1, rate, rate.get(), now).map_err(Refused::Rate)?;
         }
         entry.sessions += 1;
@@ -134,8 +151,9 @@ mod tests {
 
     use super::*;
 
-    fn addresses(sessions: usize, per_second: u64) -> Addresses {
-        Addresses::new(NonZeroUsize::new(sessions), NonZeroU64::new(per_second))
+    fn addresses(sessions: usize, per_second: u32) -> Addresses {
+        let (sessions, per_second) = (NonZeroUsize::new(sessions), NonZeroU32::new(per_second));
+        Addresses::new(PerAddress { sessions, per_second })
     }
 
     fn address(text: &str) -> Option<IpAddr> {

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,6 +30,8 @@ use crate::http::entrance::Entrance;
 use crate::http::gate::Place;
 use crate::http::gate::Standing;
 use crate::http::listener::Socket;
+use crate::http::live::Current;
+use crate::http::live::Live;
 use crate::http::peer::Peer;
 use crate::http::stopped;
 use crate::telemetry::metrics::Traffic;
@@ -46,14 +47,8 @@ const REFUSAL: Duration = Duration::from_secs(5);
 pub struct Terms {
     /// What it passes before it is served.
     pub entrance: Entrance,
-    /// How long a client may take to send the head of a request, and what comes before the first.
-    pub header_timeout: Duration,
-    /// Most bytes of that head.
-    pub header_size: usize,
-    /// Most requests on one connection.
-    pub requests: Option<NonZeroU64>,
-    /// Longest time that what is to be sent may wait because the peer does not read.
-    pub write_stall: Duration,
+    /// What holds for those that are accepted now.
+    pub live: Current,
     /// Where its bytes are counted.
     pub traffic: Traffic,
 }
@@ -78,10 +73,11 @@ impl Arrival {
 
     async fn enter(self, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
         let place = Arc::new(self.place);
+        let live = terms.live.load_full();
         let mut stream =
-            Guarded::new(self.socket, Permit::new(place.clone()), terms.write_stall, terms.traffic.clone());
+            Guarded::new(self.socket, Permit::new(place.clone()), live.write_stall, terms.traffic.clone());
         let kill = stream.kill().clone();
-        let deadline = Instant::now() + terms.header_timeout;
+        let deadline = Instant::now() + live.header_timeout;
         let met = tokio::select! {
             met = terms.entrance.meet(&mut stream, self.address, deadline) => met,
             () = stopped(&mut stop) => None,
@@ -91,7 +87,15 @@ impl Arrival {
         let Some(standing) = place.count_for(peer.own()) else { return };
         drop(place);
         let refused = standing.refused().is_some();
-        let service = Service { peer, kill, standing, routes, terms, served: AtomicU64::new(0) };
+        let service = Service {
+            peer,
+            kill,
+            standing,
+            routes,
+            entrance: terms.entrance,
+            live,
+            served: AtomicU64::new(0),
+        };
         if refused {
             let _ = timeout(REFUSAL, service.serve(stream, deadline, stop)).await;
         } else {
@@ -106,7 +110,8 @@ struct Service {
     kill: Arc<Kill>,
     standing: Standing,
     routes: Router,
-    terms: Terms,
+    entrance: Entrance,
+    live: Arc<Live>,
     /// Requests so far.
     served: AtomicU64,
 }
@@ -115,7 +120,7 @@ impl Service {
     /// Answers what comes over `stream`, if it comes as far as HTTP before `deadline`.
     async fn serve(self, stream: Guarded<Socket>, deadline: Instant, mut stop: watch::Receiver<bool>) {
         let passed = tokio::select! {
-            passed = self.terms.entrance.pass(stream, deadline) => passed,
+            passed = self.entrance.pass(stream, deadline) => passed,
             () = stopped(&mut stop) => None,
         };
         if let Some(connection) = passed {
@@ -127,8 +132,8 @@ impl Service {
         // The count of headers is bounded too: hyper reads 100 of them, and refuses more with 431.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.terms.header_timeout)
-            .max_buf_size(self.terms.header_size)
+            .header_read_timeout(self.live.header_timeout)
+            .max_buf_size(self.live.header_size)
             .serve_connection(TokioIo::new(stream), service_fn(move |request| self.answer(request)))
             .with_upgrades();
         tokio::pin!(connection);
@@ -148,10 +153,10 @@ impl Service {
     ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
         let count = self.served.fetch_add(1, Relaxed) + 1;
         // What is read at once may be more than what is allowed.
-        let too_large = head_size(&request) > self.terms.header_size;
+        let too_large = head_size(&request) > self.live.header_size;
         let last = too_large
             || self.standing.refused().is_some()
-            || self.terms.requests.is_some_and(|most| count >= most.get());
+            || self.live.requests.is_some_and(|most| count >= most.get());
         request.extensions_mut().insert(self.peer.clone());
         request.extensions_mut().insert(self.kill.clone());
         request.extensions_mut().insert(self.standing.clone());

@@ -17,6 +17,7 @@ use crate::config::Transports;
 use crate::http::gate::Gate;
 use crate::http::gate::Refused;
 use crate::http::health::Health;
+use crate::http::live::Current;
 use crate::http::peer::Peer;
 use crate::http::polling;
 use crate::http::websocket;
@@ -38,14 +39,14 @@ pub struct Endpoint {
     pub health: Health,
     /// How many of them are.
     pub gate: Gate,
+    /// What holds for requests now.
+    pub live: Current,
     /// The transports that clients may use.
     pub transports: Transports,
     /// Whether clients of Engine.IO 3 are served.
     pub engine_io_3: bool,
     /// Bytes of the largest WebSocket message.
     pub max_payload: usize,
-    /// How long the body of a request may take.
-    pub body_timeout: Duration,
     /// How long an upgrade to WebSocket may take.
     pub upgrade_timeout: Duration,
 }

@@ -7,7 +7,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::num::NonZeroU64;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -22,11 +21,11 @@ use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::IntoResponse;
 use axum::response::Response;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 
 use crate::config::Limits;
 use crate::http::addresses::Addresses;
+use crate::http::addresses::PerAddress;
 use crate::http::shortage::Shortage;
 use crate::telemetry::metrics;
 use crate::wire::permit::Permit;
@@ -35,6 +34,8 @@ use crate::wire::permit::Permit;
 pub const REFUSALS: usize = 32;
 /// Connections of operators, on a listener of their own.
 pub const OPERATORS: usize = 8;
+/// Connections to the control socket.
+pub const CONTROLLERS: usize = 4;
 /// After how long who is turned away for now, nobody knows until when, should try again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -45,15 +46,15 @@ pub struct Gate(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     /// Places for connections, and for sessions.
-    places: usize,
+    places: AtomicUsize,
     /// Connections beyond them that are accepted to be refused.
     refusals: usize,
     connections: AtomicUsize,
     refusing: AtomicUsize,
     sessions: AtomicUsize,
     addresses: Addresses,
-    /// As many permits as there may be connections of either kind.
-    rooms: Arc<Semaphore>,
+    /// Told when there may be room for one more connection.
+    freed: Notify,
     shortage: Shortage,
 }
 
@@ -61,43 +62,56 @@ impl Gate {
     /// The gate for clients, with places for so many connections, and as many sessions.
     #[must_use]
     pub fn public(limits: &Limits, places: usize) -> Self {
-        let per_second = limits.connects_per_second().map(NonZeroU64::from);
-        let per_address = NonZeroUsize::new(limits.connections_per_ip);
-        Self::new(places, REFUSALS, Addresses::new(per_address, per_second))
+        Self::new(places, REFUSALS, Addresses::new(per_address(limits)))
     }
 
-    /// The gate of a listener for operators.
+    /// From now on these limits hold, with places for so many connections. Nobody has to go.
+    pub fn reload(&self, limits: &Limits, places: usize) {
+        self.0.places.store(places, SeqCst);
+        self.0.addresses.reload(per_address(limits));
+        self.0.freed.notify_one();
+    }
+
+    /// The gate of a listener with places for so many connections of operators.
     #[must_use]
-    pub fn admin() -> Self {
-        Self::new(OPERATORS, 0, Addresses::new(None, None))
+    pub fn operators(places: usize) -> Self {
+        Self::new(places, 0, Addresses::new(PerAddress::default()))
     }
 
     fn new(places: usize, refusals: usize, addresses: Addresses) -> Self {
-        let rooms = places.saturating_add(refusals).min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {
-            places,
+            places: AtomicUsize::new(places),
             refusals,
             connections: AtomicUsize::new(0),
             refusing: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             addresses,
-            rooms: Arc::new(Semaphore::new(rooms)),
+            freed: Notify::new(),
             shortage: Shortage::default(),
         }))
     }
 
-    /// Waits until one more connection may be accepted.
-    pub(super) async fn room(&self) -> Room {
-        match self.0.rooms.clone().acquire_owned().await {
-            Ok(permit) => Room { gate: self.clone(), permit },
-            // Nobody closes the semaphore.
-            Err(_) => std::future::pending().await,
+    /// Waits until one more connection may be accepted. Only one task may wait at a time, and it takes
+    /// the [`place`](Self::place) that it has waited for.
+    pub(super) async fn room(&self) {
+        while !self.0.has_room() {
+            self.0.freed.notified().await;
         }
+    }
+
+    /// The place of a connection that has come, once there was room for it.
+    pub(super) fn place(&self) -> Place {
+        let guest = raise(&self.0.connections, self.0.places());
+        if !guest {
+            self.0.refusing.fetch_add(1, SeqCst);
+        }
+        let count = if guest { Count::Guest(None) } else { Count::Refused(Refused::Connections) };
+        Place { gate: self.clone(), count: Mutex::new(count) }
     }
 
     /// A place for a session of `address`, if there is one.
     pub(super) fn session(&self, address: Option<IpAddr>) -> Result<Permit, Refused> {
-        if !raise(&self.0.sessions, self.0.places) {
+        if !raise(&self.0.sessions, self.0.places()) {
             return Err(Refused::Connections);
         }
         // From here on its drop gives back what has been taken.
@@ -112,7 +126,8 @@ impl Gate {
     pub(super) fn is_exhausted(&self, standing: Option<&Standing>) -> bool {
         let own = standing.is_some_and(|standing| standing.is_guest_of(self));
         let connections = self.0.connections.load(SeqCst).saturating_sub(usize::from(own));
-        let full = connections >= self.0.places || self.0.sessions.load(SeqCst) >= self.0.places;
+        let places = self.0.places();
+        let full = connections >= places || self.0.sessions.load(SeqCst) >= places;
         full || self.0.shortage.holds(Instant::now())
     }
 
@@ -128,30 +143,29 @@ impl Gate {
     }
 }
 
+impl Inner {
+    fn places(&self) -> usize {
+        self.places.load(SeqCst)
+    }
+
+    /// Whether there is room for one more connection of either kind. Where a reload has taken places
+    /// away that are in use, there still is room to refuse.
+    fn has_room(&self) -> bool {
+        let (guests, refused) = (self.connections.load(SeqCst), self.refusing.load(SeqCst));
+        guests.saturating_add(refused) < self.places().max(guests).saturating_add(self.refusals)
+    }
+}
+
+fn per_address(limits: &Limits) -> PerAddress {
+    PerAddress {
+        sessions: NonZeroUsize::new(limits.connections_per_ip),
+        per_second: limits.connects_per_second(),
+    }
+}
+
 /// Counts one more, unless there are as many as there may be.
 fn raise(count: &AtomicUsize, most: usize) -> bool {
     count.fetch_update(SeqCst, SeqCst, |count| (count < most).then_some(count + 1)).is_ok()
-}
-
-/// Room for one more connection, before it has come.
-#[derive(Debug)]
-pub(super) struct Room {
-    gate: Gate,
-    permit: OwnedSemaphorePermit,
-}
-
-impl Room {
-    /// The place of a connection that has come.
-    pub(super) fn place(self) -> Place {
-        let Self { gate, permit } = self;
-        let guest = raise(&gate.0.connections, gate.0.places);
-        if !guest {
-            // There is room for it, as there are permits for no more of either kind.
-            gate.0.refusing.fetch_add(1, SeqCst);
-        }
-        let count = if guest { Count::Guest(None) } else { Count::Refused(Refused::Connections) };
-        Place { gate, count: Mutex::new(count), _permit: permit }
-    }
 }
 
 /// The place of one connection; dropping it makes room.
@@ -159,7 +173,6 @@ impl Room {
 pub(super) struct Place {
     gate: Gate,
     count: Mutex<Count>,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// What a connection counts as.
@@ -217,6 +230,7 @@ impl Drop for Place {
                 inner.refusing.fetch_sub(1, SeqCst);
             }
         }
+        inner.freed.notify_one();
     }
 }
 
@@ -296,11 +310,12 @@ mod tests {
     use super::*;
 
     fn gate(places: usize, refusals: usize, per_address: usize) -> Gate {
-        Gate::new(places, refusals, Addresses::new(NonZeroUsize::new(per_address), None))
+        let per_address = PerAddress { sessions: NonZeroUsize::new(per_address), per_second: None };
+        Gate::new(places, refusals, Addresses::new(per_address))
     }
 
     fn enter(gate: &Gate) -> Option<Place> {
-        gate.room().now_or_never().map(Room::place)
+        gate.room().now_or_never().map(|()| gate.place())
     }
 
     #[test]
@@ -333,7 +348,6 @@ mod tests {
         assert_eq!(outcomes[6..], [Some(Some(Refused::PerAddress)), Some(Some(Refused::PerAddress)), None]);
         drop((places, standings));
         assert_eq!((gate.0.connections.load(SeqCst), gate.0.refusing.load(SeqCst)), (0, 0));
-        assert_eq!(gate.0.rooms.available_permits(), 104);
     }
 
     #[test]

@@ -70,6 +70,15 @@ impl Listener {
         }
     }
 
+    /// Listens for control, which is for the broker's own user.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be had.
+    pub async fn for_control(path: &SocketPath) -> Result<Self, Failure> {
+        Self::unix(path, SocketMode::OWNER).await
+    }
+
     async fn tcp(host: &str, port: u16) -> Result<Self, Failure> {
         let listen = async {
             let mut last = io::Error::from(ErrorKind::AddrNotAvailable);

@@ -4,12 +4,14 @@ mod addresses;
 pub mod admin;
 mod body;
 mod connection;
+pub mod control;
 mod encrypted;
 pub mod engine_io;
 pub mod entrance;
 pub mod gate;
 pub mod health;
 pub mod listener;
+pub mod live;
 mod peer;
 pub mod polling;
 pub mod probe;
@@ -60,11 +62,11 @@ pub async fn serve(
 
 /// Waits until there is room and somebody who wants it.
 async fn accept(listener: &Listener, gate: &Gate) -> (Socket, Option<IpAddr>, Place) {
-    let room = gate.room().await;
+    gate.room().await;
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
-                return (socket, address, room.place());
+                return (socket, address, gate.place());
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

@@ -84,7 +84,7 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
     }
     let (mut head, body) = request.into_parts();
     let content_type = head.headers.remove(CONTENT_TYPE);
-    let body = body::read(body, endpoint.max_payload, endpoint.body_timeout).await;
+    let body = body::read(body, endpoint.max_payload, endpoint.live.load().body_timeout).await;
     if has_left(&link) {
         return Err(Wrong::Request);
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::client::conn::http1;
@@ -42,17 +43,12 @@ pub fn check(server: &Server, admin: &Admin) -> Result<(), Failure> {
     if matches!(place, Place::Tcp(_, 0)) {
         return Err(unavailable(&"port 0 means that the daemon picked one; name the port it picked"));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| unavailable(&error))?;
     // What stands before HTTP stands there for clients only.
     let server = admin.listen.is_none().then_some(server);
-    match runtime.block_on(async { timeout(PATIENCE, ask(&place, server)).await }) {
-        Ok(Ok(200)) => Ok(()),
-        Ok(Ok(status)) => Err(unavailable(&format!("it answered with status {status}"))),
-        Ok(Err(error)) => Err(unavailable(&error)),
-        Err(_) => Err(unavailable(&"no answer in 5 s")),
+    match wait(PATIENCE, ask(&place, server)) {
+        Ok((StatusCode::OK, _)) => Ok(()),
+        Ok((status, _)) => Err(unavailable(&format!("it answered with status {}", status.as_u16()))),
+        Err(error) => Err(unavailable(&error)),
     }
 }
 
@@ -104,12 +100,22 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-type Answer = Result<u16, Box<dyn std::error::Error + Send + Sync>>;
+/// Status and body of an answer, or why there is none.
+pub(super) type Answer = Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Waits for an answer, so long at most, in a program that does nothing else.
+pub(super) fn wait(patience: Duration, answer: impl Future<Output = Answer>) -> Answer {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime
+        .block_on(async { timeout(patience, answer).await })
+        .unwrap_or_else(|_| Err(format!("no answer in {} s", patience.as_secs()).into()))
+}
 
 /// Asks at `place`, as a client of `server` if that is whose listener it is.
 async fn ask(place: &Place<'_>, server: Option<&Server>) -> Answer {
     let mut stream = place.connect().await?;
-    let Some(server) = server else { return ask_over(stream, &place.host()).await };
+    let request = Request::get("/healthz").header("host", place.host()).body(Body::empty())?;
+    let Some(server) = server else { return call(stream, request).await };
     // This machine may be one of the proxies that must say for whom they speak.
     let own = match &stream {
         Either::Left(stream) => Some(stream.local_addr()?.ip().to_canonical()),
@@ -120,27 +126,27 @@ async fn ask(place: &Place<'_>, server: Option<&Server>) -> Answer {
     }
     if server.tls.is_some() {
         // It does not matter whose certificate this is: see there.
-        ask_over(tls::connect_to_any(stream).await?, &place.host()).await
+        call(tls::connect_to_any(stream).await?, request).await
     } else {
-        ask_over(stream, &place.host()).await
+        call(stream, request).await
     }
 }
 
-async fn ask_over<S>(stream: S, host: &str) -> Answer
+/// Sends a request over a new connection.
+pub(super) async fn call<S>(stream: S, request: Request<Body>) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/healthz").header("host", host).body(Body::empty())?;
-    let (response, _) = tokio::join!(
+    let (answer, _) = tokio::join!(
         async {
             let response = sender.send_request(request).await?;
-            let status = response.status().as_u16();
-            response.into_body().collect().await?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
             drop(sender);
-            Ok::<_, hyper::Error>(status)
+            Ok::<_, hyper::Error>((status, String::from_utf8_lossy(&body).into_owned()))
         },
         connection
     );
-    Ok(response?)
+    Ok(answer?)
 }

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::extract::Request;
+use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::Method;
 use axum::http::StatusCode;
@@ -17,19 +18,19 @@ use tower_http::cors::AllowHeaders;
 use tower_http::cors::AllowOrigin;
 use tower_http::cors::CorsLayer;
 
-use crate::config::Origins;
 use crate::http::engine_io;
 use crate::http::engine_io::Endpoint;
 use crate::http::gate::Standing;
+use crate::http::live::Current;
 use crate::telemetry::metrics;
 
 /// The routes for clients: Engine.IO under `path`.
-pub fn routes(path: &str, endpoint: Endpoint, origins: Origins) -> Router {
-    let allowed = origins.clone();
+pub fn routes(path: &str, endpoint: Endpoint) -> Router {
+    let (live, checked) = (endpoint.live.clone(), endpoint.live.clone());
     // Browsers send credentials only to a server that names their origin, not to "*".
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| {
-            allowed.allow(origin.as_bytes())
+            live.load().origins.allow(origin.as_bytes())
         }))
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
@@ -42,7 +43,7 @@ pub fn routes(path: &str, endpoint: Endpoint, origins: Origins) -> Router {
     // For these paths alone: what is not there is not found, whoever asks and however.
     routes
         .with_state(endpoint)
-        .route_layer(from_fn_with_state(origins, check_origin))
+        .route_layer(from_fn_with_state(checked, check_origin))
         .route_layer(from_fn(check_standing))
         .route_layer(cors)
 }
@@ -52,13 +53,9 @@ pub fn counted(routes: Router) -> Router {
     routes.layer(from_fn(count))
 }
 
-async fn check_origin(
-    axum::extract::State(origins): axum::extract::State<Origins>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn check_origin(State(live): State<Current>, request: Request, next: Next) -> Response {
     match request.headers().get(ORIGIN) {
-        Some(origin) if !origins.allow(origin.as_bytes()) => {
+        Some(origin) if !live.load().origins.allow(origin.as_bytes()) => {
             metrics::refused("origin");
             (StatusCode::FORBIDDEN, "this origin is not allowed\n").into_response()
         }

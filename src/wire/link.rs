@@ -119,7 +119,7 @@ impl Link {
     /// `false`: the queue is full. An empty queue takes any one message.
     #[must_use]
     pub fn enqueue(&self, cost: usize) -> bool {
-        self.queue.put(cost as u64, self.links.bounds().queue)
+        self.queue.put(cost as u64, self.links.longest_queue())
     }
 
     /// Makes room for an acknowledgement that costs `cost` bytes; it is counted as messages are.
@@ -127,7 +127,7 @@ impl Link {
     /// `false`: the client asks for more of them than it reads.
     #[must_use]
     pub fn enqueue_acknowledgement(&self, cost: usize) -> bool {
-        self.queue.put_acknowledgement(cost as u64, self.links.bounds().queue)
+        self.queue.put_acknowledgement(cost as u64, self.links.longest_queue())
     }
 
     /// Messages that cost `cost` bytes have been handed to the transport.

@@ -7,8 +7,10 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 use std::sync::atomic::AtomicI64;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -28,7 +30,10 @@ use crate::wire::polls::SILENCE;
 pub struct Links {
     table: Mutex<Table>,
     open: watch::Sender<usize>,
-    bounds: Bounds,
+    bounds: ArcSwap<Bounds>,
+    /// Most bytes in one send queue, unless they are one message: apart from the other bounds, as it is
+    /// looked at for every recipient of every message.
+    longest_queue: AtomicU64,
     encoding: Encoding,
     /// Bytes in the send queues of all sessions. What has been queued is counted a moment later, so
     /// it may be below zero for that moment.
@@ -50,11 +55,18 @@ impl Links {
         Arc::new(Self {
             table: Mutex::default(),
             open: watch::Sender::new(0),
-            bounds: Bounds::new(limits),
+            bounds: ArcSwap::from_pointee(Bounds::new(limits)),
+            longest_queue: AtomicU64::new(limits.send_queue.bytes() as u64),
             encoding,
             queued: AtomicI64::new(0),
             metrics,
         })
+    }
+
+    /// From now on these limits hold, for the sessions that are there too.
+    pub fn reload(&self, limits: &Limits) {
+        self.bounds.store(Arc::new(Bounds::new(limits)));
+        self.longest_queue.store(limits.send_queue.bytes() as u64, Relaxed);
     }
 
     /// A link for a new session, which takes up the place of `permit`.
@@ -99,9 +111,14 @@ impl Links {
         self.queued.fetch_sub(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
     }
 
-    /// What bounds the send queues.
-    pub(super) fn bounds(&self) -> &Bounds {
-        &self.bounds
+    /// What bounds the send queues together, and the patience with clients.
+    pub(super) fn bounds(&self) -> Arc<Bounds> {
+        self.bounds.load_full()
+    }
+
+    /// Most bytes in one send queue, unless they are one message.
+    pub(super) fn longest_queue(&self) -> u64 {
+        self.longest_queue.load(Relaxed)
     }
 
     /// How packets are written.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use tokio::time::MissedTickBehavior;
-use tokio::time::interval;
+use tokio::time::sleep;
 
 use crate::config::Limits;
 use crate::config::SlowConsumer;
@@ -22,11 +21,9 @@ const ROUNDS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 /// too slow should all queues together be too long.
 const STUCK: Duration = Duration::from_secs(1);
 
-/// What bounds the send queues, and the patience with clients.
+/// What bounds the send queues together, and the patience with clients.
 #[derive(Debug)]
 pub(super) struct Bounds {
-    /// Most bytes in one queue, unless they are one message.
-    pub(super) queue: u64,
     /// Most bytes in all queues together.
     total: usize,
     /// Longest time that anything may wait in a queue.
@@ -39,7 +36,6 @@ pub(super) struct Bounds {
 impl Bounds {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            queue: limits.send_queue.bytes() as u64,
             total: limits.send_queue_total.bytes(),
             age: limits.write_stall.get(),
             attachments: limits.body_timeout.get(),
@@ -52,12 +48,11 @@ impl Links {
     /// Goes round for as long as the daemon lives; `bury` ends a session that polls, is closed, and
     /// whose client does not come to hear of it.
     pub async fn patrol(self: Arc<Self>, bury: impl Fn(Arc<Link>)) {
-        let shortest = self.bounds().age.min(self.bounds().attachments);
-        let mut rounds = interval((shortest / ROUNDS_PER_WAIT).clamp(ROUNDS.0, ROUNDS.1));
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let now = rounds.tick().await.into_std();
-            self.go_round(now, &bury);
+            let bounds = self.bounds();
+            let shortest = bounds.age.min(bounds.attachments);
+            sleep((shortest / ROUNDS_PER_WAIT).clamp(ROUNDS.0, ROUNDS.1)).await;
+            self.go_round(Instant::now(), &bury);
         }
     }
 
@@ -77,7 +72,7 @@ impl Links {
             }
         }
         if self.queued() > bounds.total {
-            self.relieve(now, links);
+            self.relieve(now, &bounds, links);
         }
     }
 
@@ -86,15 +81,15 @@ impl Links {
     ///
     /// Only those whose queues are stuck: one message to very many is too much for a moment, and they
     /// are innocent of it.
-    fn relieve(&self, now: Instant, links: Vec<Arc<Link>>) {
-        let stuck = self.bounds().age.min(STUCK);
+    fn relieve(&self, now: Instant, bounds: &Bounds, links: Vec<Arc<Link>>) {
+        let stuck = bounds.age.min(STUCK);
         let mut links: Vec<_> = links
             .into_iter()
             .filter(|link| link.queue().is_stuck(now, stuck))
             .map(|link| (link.queue().waiting(), link))
             .collect();
         links.sort_unstable_by_key(|(queued, _)| std::cmp::Reverse(*queued));
-        let enough = self.bounds().total / 16 * 15;
+        let enough = bounds.total / 16 * 15;
         for (_, link) in links {
             if self.queued() <= enough {
                 return;

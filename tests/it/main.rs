@@ -25,6 +25,7 @@ mod listeners;
 mod msgpack;
 mod order;
 mod proxies;
+mod reload;
 mod shutdown;
 mod socket_io;
 mod support;

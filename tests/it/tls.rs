@@ -167,7 +167,7 @@ fn a_reload_changes_the_certificate_and_leaves_old_connections_alone() {
     files.write("client_ca", &clients.pem);
     assert_eq!(shown(&client, &daemon), first.der().to_vec(), "nobody has asked for a reload");
     daemon.signal(Signal::SIGHUP);
-    daemon.await_log("new connections get the TLS credentials");
+    daemon.await_log("reloaded ");
     assert_eq!(shown(&client, &daemon), second.der().to_vec());
     // The new authority counts too.
     let known = TlsClient::new(&VERSIONS, &authority, Some(&clients.issue()));
@@ -193,18 +193,18 @@ fn a_reload_of_files_that_cannot_be_used_keeps_the_old_credentials() {
 
     files.write("key", &second.key);
     daemon.signal(Signal::SIGHUP);
-    daemon.await_log("what was read before stays in force: server.tls.key: cannot use ");
+    daemon.await_log("what was in force stays in force: server.tls.key: cannot use ");
     assert_eq!(shown(&client, &daemon), first.der().to_vec());
     fs::remove_file(files.path("certificate")).unwrap();
     daemon.signal(Signal::SIGHUP);
-    daemon.await_log("what was read before stays in force: server.tls.certificate: cannot read ");
+    daemon.await_log("what was in force stays in force: server.tls.certificate: cannot read ");
     assert_eq!(shown(&client, &daemon), first.der().to_vec());
     old.assert_silence();
     assert_eq!(daemon.log().matches("ERROR").count(), 2, "{}", daemon.log());
 
     files.replace(&second);
     daemon.signal(Signal::SIGHUP);
-    daemon.await_log("new connections get the TLS credentials");
+    daemon.await_log("reloaded ");
     assert_eq!(shown(&client, &daemon), second.der().to_vec());
 }
 

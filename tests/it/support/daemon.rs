@@ -1,6 +1,7 @@
 //! A real daemon, started on free ports and ended with the test.
 
 use std::io::Read;
+use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::process::Child;
@@ -9,6 +10,8 @@ use std::process::ExitStatus;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
@@ -31,7 +34,8 @@ pub struct Daemon {
     pub admin: SocketAddr,
     stderr: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
-    notifications: UnixDatagram,
+    manager: UnixDatagram,
+    notifications: Receiver<String>,
     _folder: TempDir,
 }
 
@@ -54,8 +58,8 @@ impl Daemon {
     fn launch(mut command: Command, port: u16, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("notify");
-        let notifications = UnixDatagram::bind(&socket).unwrap();
-        notifications.set_read_timeout(Some(DEADLINE)).unwrap();
+        let manager = UnixDatagram::bind(&socket).unwrap();
+        let notifications = listen(manager.try_clone().unwrap());
         let mut child = command
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .args(arguments)
@@ -66,7 +70,7 @@ impl Daemon {
             .unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let reader = drain(child.stderr.take().unwrap(), stderr.clone());
-        let Some(ready) = notification(&notifications) else {
+        let Ok(ready) = notifications.recv_timeout(DEADLINE) else {
             let _ = child.kill();
             panic!("the daemon did not say that it is ready: {}", stderr.lock().unwrap());
         };
@@ -83,6 +87,7 @@ impl Daemon {
             child,
             stderr,
             reader: Some(reader),
+            manager,
             notifications,
             _folder: folder,
         }
@@ -90,7 +95,7 @@ impl Daemon {
 
     /// The next message to the service manager.
     pub fn notification(&self) -> Option<String> {
-        notification(&self.notifications)
+        self.notifications.recv_timeout(DEADLINE).ok()
     }
 
     /// Sends a signal.
@@ -159,7 +164,7 @@ impl Drop for Daemon {
         let terminate = || kill(process, Signal::SIGTERM);
         if matches!(self.child.try_wait(), Ok(None)) && terminate().is_ok() {
             // The drain would wait for clients that no longer poll: a second signal cuts it short.
-            while notification(&self.notifications).is_some_and(|state| !state.contains("STOPPING=1")) {}
+            while self.notification().is_some_and(|state| !state.contains("STOPPING=1")) {}
             let _ = terminate();
         }
         let ended = wait(&mut self.child, DEADLINE);
@@ -170,6 +175,7 @@ impl Drop for Daemon {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
+        let _ = self.manager.shutdown(Shutdown::Both);
         if std::thread::panicking() {
             eprintln!("the daemon's log:\n{}", self.log());
         }
@@ -211,10 +217,20 @@ fn drain(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> Join
     })
 }
 
-fn notification(socket: &UnixDatagram) -> Option<String> {
-    let mut bytes = [0; 4096];
-    let length = socket.recv(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+/// Receives what is sent to the service manager, as one does: a daemon that nobody listens to waits
+/// when a few messages have been sent.
+fn listen(socket: UnixDatagram) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        // Nothing is what comes when the daemon is dropped.
+        while let Ok(length @ 1..) = socket.recv(&mut bytes) {
+            if sender.send(String::from_utf8_lossy(&bytes[..length]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
