@@ -15,12 +15,12 @@ use crate::config::text;
 pub struct Log {
     /// The least urgent messages that are logged.
     ///
-    /// Default: `"info"`. Takes effect: at restart.
+    /// Default: `"info"`. Takes effect: on reload.
     pub level: Filter,
 
     /// How a message is written.
     ///
-    /// Default: `"auto"`. Takes effect: at restart.
+    /// Default: `"auto"`. Takes effect: on reload.
     pub format: Format,
 }
 
@@ -28,13 +28,15 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// What suits the place where the log goes; for now text.
+    /// `Journald` if standard error goes to the journal, as `JOURNAL_STREAM` says; else `Text`.
     #[default]
     Auto,
     /// Lines for people.
     Text,
     /// One JSON object per line.
     Json,
+    /// Structured entries in systemd's journal, instead of standard error.
+    Journald,
 }
 
 /// The levels, the quietest first.

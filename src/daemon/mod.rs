@@ -52,7 +52,7 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 ///
 /// When it cannot start, or when a part of it ends by itself.
 pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
-    log::start(&config.log);
+    log::start(&config.log)?;
     let mut builder = runtime::Builder::new_multi_thread();
     if let Some(workers) = config.server.workers() {
         builder.worker_threads(workers);
