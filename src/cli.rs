@@ -159,18 +159,13 @@ impl Arguments {
 
     /// Has the broker behind `socket`, or else behind that of the configuration, reload.
     fn ask_for_reload(self, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
-        let socket = match socket {
-            Some(socket) => socket,
-            None => match Config::load(&self.sources()?)?.admin.control_socket {
-                Some(socket) => socket.as_path().to_owned(),
-                None => {
-                    let missing =
-                        "there is no `admin.control_socket` to ask; set it, or name one with `--socket`";
-                    return Err(Failure::Usage(missing.to_owned()));
-                }
-            },
-        };
-        print(&control::reload(&socket)?)
+        if let Some(socket) = socket {
+            return print(&control::reload(&socket)?);
+        }
+        let missing = "there is no `admin.control_socket` to ask; set it, or name one with `--socket`";
+        let socket = Config::load(&self.sources()?)?.admin.control_socket;
+        let socket = socket.ok_or_else(|| Failure::Usage(missing.to_owned()))?;
+        print(&control::reload(socket.as_path())?)
     }
 
     /// Asks the running broker whether it is healthy. Whatever stands in the way of an answer is

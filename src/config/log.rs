@@ -28,13 +28,15 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// What suits the place where the log goes; for now text.
+    /// `Journald` if standard error goes to the journal, as `JOURNAL_STREAM` says; else `Text`.
     #[default]
     Auto,
     /// Lines for people.
     Text,
     /// One JSON object per line.
     Json,
+    /// Structured entries in systemd's journal, instead of standard error.
+    Journald,
 }
 
 /// The levels, the quietest first.

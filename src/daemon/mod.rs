@@ -42,6 +42,7 @@ use crate::http::public;
 use crate::http::tls::Credentials;
 use crate::http::tls::Tls;
 use crate::telemetry::log;
+use crate::telemetry::log::Logger;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::links::Links;
 
@@ -63,7 +64,7 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 ///
 /// When it cannot start, or when a part of it ends by itself.
 pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
-    log::start(&config.log);
+    let logger = log::start(&config.log)?;
     let mut builder = runtime::Builder::new_multi_thread();
     if let Some(workers) = config.server.workers() {
         builder.worker_threads(workers);
@@ -72,8 +73,9 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Unavailable(format!("cannot start the worker threads: {error}")))?;
-    let ended =
-        runtime.block_on(Daemon::start(config, sources)).and_then(|daemon| runtime.block_on(daemon.serve()));
+    let ended = runtime
+        .block_on(Daemon::start(config, sources, logger))
+        .and_then(|daemon| runtime.block_on(daemon.serve()));
     runtime.shutdown_timeout(LAST_TASKS);
     ended
 }
@@ -103,7 +105,7 @@ struct Daemon {
 
 impl Daemon {
     /// Everything that may fail, in an order that leaves nothing half started.
-    async fn start(config: Config, sources: &Sources) -> Result<Self, Failure> {
+    async fn start(config: Config, sources: &Sources, logger: Logger) -> Result<Self, Failure> {
         info!(version = env!("CARGO_PKG_VERSION"), "starting with {}", sources);
         let signals = Signals::register()?;
         let gate = Gate::public(&config.limits, descriptors::connections(config.limits.connections)?);
@@ -171,7 +173,9 @@ impl Daemon {
         supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone(), stop.subscribe()));
         info!("serving clients on {}, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
-        let reload = Reload { sources: sources.clone(), config, broker, links, gate, live, tls };
+        let sources = sources.clone();
+        let reloads = metrics.reloads.clone();
+        let reload = Reload { sources, config, broker, links, gate, live, tls, logger, metrics: reloads };
         Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, stop })
     }
 

@@ -18,6 +18,9 @@ use crate::http::live;
 use crate::http::live::Live;
 use crate::http::tls::Credentials;
 use crate::http::tls::Tls;
+use crate::telemetry::log;
+use crate::telemetry::log::Logger;
+use crate::telemetry::reloads::Reloads;
 use crate::wire::links::Links;
 
 /// The configuration in force, and everything that has to hear of another.
@@ -31,6 +34,8 @@ pub(super) struct Reload {
     pub(super) gate: Gate,
     pub(super) live: live::Current,
     pub(super) tls: Option<Tls>,
+    pub(super) logger: Logger,
+    pub(super) metrics: Reloads,
 }
 
 impl Reload {
@@ -40,12 +45,17 @@ impl Reload {
         let outcome = self.prepare().map(|prepared| self.commit(prepared));
         match &outcome {
             Ok(reloaded) => {
+                self.metrics.succeeded();
+                self.metrics.needs_restart(&reloaded.needs_restart);
                 info!("reloaded {}: {}", self.sources, changes(&reloaded.changed));
                 if !reloaded.needs_restart.is_empty() {
                     warn!("{}", waiting(&reloaded.needs_restart));
                 }
             }
-            Err(failure) => error!("reload refused, what was in force stays in force: {failure}"),
+            Err(failure) => {
+                self.metrics.failed();
+                error!("reload refused, what was in force stays in force: {failure}");
+            }
         }
         outcome.map(|reloaded| report(&reloaded))
     }
@@ -56,12 +66,13 @@ impl Reload {
         Ok(Prepared {
             credentials: config.server.tls.as_ref().map(Credentials::read).transpose()?,
             places: descriptors::connections(config.limits.connections)?,
+            log: self.logger.prepare(&config.log)?,
             reloaded,
         })
     }
 
     fn commit(&mut self, prepared: Prepared) -> Reloaded {
-        let Prepared { credentials, places, reloaded } = prepared;
+        let Prepared { credentials, places, log, reloaded } = prepared;
         self.config = reloaded.config.clone();
         let Config { server, limits, .. } = &self.config;
         self.broker.reload(broker::Live::new(limits));
@@ -71,6 +82,7 @@ impl Reload {
         if let (Some(tls), Some(credentials)) = (&self.tls, credentials) {
             tls.replace(credentials);
         }
+        self.logger.commit(log);
         reloaded
     }
 }
@@ -80,6 +92,7 @@ struct Prepared {
     reloaded: Reloaded,
     credentials: Option<Credentials>,
     places: usize,
+    log: log::Prepared,
 }
 
 /// The outcome in words, for who has asked.

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use crate::http::gate::Refused;
+use crate::http::refused::Refused;
 use crate::wire::quota::Quota;
 
 /// What one customer gets of IPv6 is a /64: its addresses count as one.

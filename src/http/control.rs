@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::http::probe;
 
 /// How long a reload is waited for. It reads a few files; a network file system may be slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Reloads that may wait for each other; who asks for more waits for a place.
 const WAITING: usize = 4;
 

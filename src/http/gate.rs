@@ -14,18 +14,14 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 use std::time::Instant;
 
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
-use axum::response::IntoResponse;
-use axum::response::Response;
 use tokio::sync::Notify;
 
 use crate::config::Limits;
 use crate::http::addresses::Addresses;
 use crate::http::addresses::PerAddress;
+use crate::http::refused::Refused;
 use crate::http::shortage::Shortage;
 use crate::telemetry::metrics;
 use crate::wire::permit::Permit;
@@ -36,8 +32,6 @@ pub const REFUSALS: usize = 32;
 pub const OPERATORS: usize = 8;
 /// Connections to the control socket.
 pub const CONTROLLERS: usize = 4;
-/// After how long who is turned away for now, nobody knows until when, should try again.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// A cheap handle on the counts of one listener.
 #[derive(Clone, Debug)]
@@ -265,44 +259,6 @@ impl Standing {
     }
 }
 
-/// Why somebody is turned away for now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// The node is ending.
-    Draining,
-    /// `limits.connections`
-    Connections,
-    /// `limits.connections_per_ip`
-    PerAddress,
-    /// `limits.connects_per_second`, and how long until one more fits.
-    Rate(Duration),
-}
-
-impl Refused {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Draining => "draining",
-            Self::Connections => "connections",
-            Self::PerAddress => "connections_per_ip",
-            Self::Rate(_) => "connects_per_second",
-        }
-    }
-}
-
-impl IntoResponse for Refused {
-    /// The answer; it is counted.
-    fn into_response(self) -> Response {
-        metrics::refused(self.label());
-        let (status, wait) = match self {
-            Self::Draining | Self::Connections => (StatusCode::SERVICE_UNAVAILABLE, RETRY),
-            Self::PerAddress => (StatusCode::TOO_MANY_REQUESTS, RETRY),
-            Self::Rate(wait) => (StatusCode::TOO_MANY_REQUESTS, wait),
-        };
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        (status, [(RETRY_AFTER, seconds.to_string())]).into_response()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -364,15 +320,5 @@ mod tests {
         drop((session, second));
         assert!(gate.session(one).is_ok());
         assert_eq!(gate.0.sessions.load(SeqCst), 0);
-    }
-
-    #[test]
-    fn waiting_is_told_in_whole_seconds_and_never_too_short() {
-        for (wait, told) in [(1, "1"), (1_000_000_000, "1"), (1_000_000_001, "2"), (2_500_000_000, "3")] {
-            let response = Refused::Rate(Duration::from_nanos(wait)).into_response();
-            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-            assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), told);
-        }
-        assert_eq!(Refused::Connections.into_response().status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -17,6 +17,7 @@ pub mod polling;
 pub mod probe;
 pub mod proxy_protocol;
 pub mod public;
+mod refused;
 mod shortage;
 pub mod tls;
 mod websocket;

@@ -78,6 +78,20 @@ fn describe() {
     describe_counter!("humble_broker_http_requests_total", "HTTP requests answered");
     describe_gauge!("humble_broker_draining", "1 while the node is shutting down");
     describe_gauge!("humble_broker_drain_connections_remaining", "sessions the drain still has to end");
+    describe_counter!("humble_broker_config_reloads_total", "reloads of the configuration, by their outcome");
+    describe_gauge!(
+        "humble_broker_config_last_reload_success",
+        "1 if the last reload succeeded, or none was asked for yet; 0 if it failed"
+    );
+    describe_gauge!(
+        "humble_broker_config_last_reload_timestamp_seconds",
+        Unit::Seconds,
+        "when the last reload ended, or else the start, since 1970"
+    );
+    describe_gauge!(
+        "humble_broker_config_needs_restart",
+        "1 while this key has been changed and waits for a restart"
+    );
     describe_counter!("humble_broker_panics_total", "panics caught while an event was handled");
     describe_gauge!("tokio_live_tasks_count", "tasks that run or wait, about three for each session");
 }

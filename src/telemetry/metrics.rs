@@ -18,6 +18,7 @@ use crate::protocol::Refusal;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::exporter;
+use crate::telemetry::reloads::Reloads;
 
 /// All metrics of the daemon.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Metrics {
     pub connections: Connections,
     /// What the broker does with events.
     pub broker: Broker,
+    /// What became of reloads.
+    pub reloads: Reloads,
     /// Whether the node is draining: 0 or 1.
     pub draining: Gauge,
     drain_remaining: Gauge,
@@ -54,6 +57,7 @@ impl Metrics {
             },
             connections: Connections::new(),
             broker: Broker::new(),
+            reloads: Reloads::new(),
             draining: gauge!("humble_broker_draining"),
             drain_remaining: gauge!("humble_broker_drain_connections_remaining"),
             queued: gauge!("humble_broker_send_queue_bytes"),

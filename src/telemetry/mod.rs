@@ -2,5 +2,7 @@
 
 pub mod disconnection;
 mod exporter;
+mod journal;
 pub mod log;
 pub mod metrics;
+pub mod reloads;

@@ -314,7 +314,7 @@ fn a_command_line_that_cannot_be_understood_is_a_usage_error() {
     let form = "write it as `section.key=value`";
     let cases = [
         (vec!["--nonsense"], "unexpected argument '--nonsense' found"),
-        (vec!["serve"], "unexpected argument 'serve' found"),
+        (vec!["serve"], "unrecognized subcommand 'serve'"),
         (vec!["--config"], "a value is required for '--config <FILE>' but none was supplied"),
         (vec!["--port", "65536"], "invalid value '65536' for '--port <PORT>': 65536 is not in 0..=65535"),
         (vec!["--set", "x"], &format!("invalid value 'x' for '--set <SECTION.KEY=VALUE>': {form}")),

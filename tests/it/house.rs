@@ -15,13 +15,14 @@ const FLOORS: [(u8, &[&str]); 7] = [
 ];
 
 /// What only these modules may name. A crate stands for its family, `hyper` for `hyper_util` too.
-const SEAMS: [(&str, &[&str]); 10] = [
+const SEAMS: [(&str, &[&str]); 11] = [
     ("socketioxide", &["broker::admit", "broker::dispatch", "broker::engine", "broker::sockets"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("tokio_rustls", &["http::encrypted", "http::tls"]),
     ("proxy_header", &["http::proxy_protocol"]),
     ("ipnet", &["config::proxies"]),
+    ("tracing_journald", &["telemetry::journal"]),
     ("signal_hook", &["daemon::signals"]),
     ("nix", &["daemon::descriptors"]),
     ("tracing", &["telemetry", "wire", "broker", "http", "daemon", "cli"]),
@@ -134,6 +135,7 @@ fn every_rule_of_the_house_can_fail() {
         ("http/probe.rs", 2, "use tokio_rustls::TlsConnector;"),
         ("http/peer.rs", 2, "use proxy_header::ProxyHeader;"),
         ("http/peer.rs", 2, "use ipnet::IpNet;"),
+        ("telemetry/log.rs", 2, "use tracing_journald::Layer;"),
         ("daemon/drain.rs", 2, "use signal_hook::consts::SIGTERM;"),
         ("protocol/mod.rs", 2, "tracing::warn!(\"\");"),
         ("http/mod.rs", 2, "use crate::config::Config;"),

@@ -251,7 +251,8 @@ fn a_reload_that_fails_changes_nothing() {
         files.path("certificate"),
         files.path("key")
     );
-    let node = Reloading::start(&format!("limits.nesting = 9\n{tls}"));
+    let good = format!("admin.listen = '127.0.0.1:0'\nlimits.nesting = 9\n{tls}");
+    let node = Reloading::start(&good);
     let log = |text: &str| node.daemon.await_log(text);
 
     let refusal = node.fail(&format!("limits.nesting = 8\nlimits.rooms_per_client = 0\n{tls}"));
@@ -273,9 +274,11 @@ fn a_reload_that_fails_changes_nothing() {
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot read "));
 
+    node.daemon.await_metric("humble_broker_config_last_reload_success", 0.0);
+    node.daemon.await_metric("humble_broker_config_reloads_total{outcome=\"failed\"}", 6.0);
     // Had any of them been applied in part, the depth would have changed now or before.
     files.replace(&authority.issue());
-    assert_eq!(node.load(&format!("limits.nesting = 9\n{tls}")), "reloaded: no key has changed\n");
+    assert_eq!(node.load(&good), "reloaded: no key has changed\n");
 }
 
 #[test]
@@ -288,7 +291,28 @@ fn keys_that_wait_for_a_restart_are_named_once_until_they_do_not() {
     node.daemon.await_log(waiting);
     let warnings = node.daemon.log().lines().filter(|line| line.contains("WARN")).count();
     assert_eq!(warnings, 1, "{}", node.daemon.log());
+    let await_metric = |value| {
+        for key in ["limits.max_payload", "server.workers", "socketio.parser"] {
+            let name = format!("humble_broker_config_needs_restart{{key=\"{key}\"}}");
+            node.daemon.await_metric(&name, value);
+        }
+    };
+    await_metric(1.0);
     assert_eq!(node.load(""), "reloaded: no key has changed\n");
+    await_metric(0.0);
+}
+
+#[test]
+fn the_log_changes_its_level_and_format() {
+    let node = Reloading::start("");
+    node.load("log.level = 'debug'\nlog.format = 'json'");
+    node.daemon.await_log("\"message\":\"reloaded ");
+    node.load("log.level = 'warn'");
+    let before = node.daemon.log().len();
+    node.load("limits.nesting = 5\nlog.level = 'warn'");
+    node.load("limits.nesting = 5");
+    let after = node.daemon.log();
+    assert_eq!(after[before..].lines().count(), 1, "only what is said at info again: {}", &after[before..]);
 }
 
 #[test]
@@ -412,8 +436,5 @@ fn reloads_under_load_lose_no_message_and_no_connection() {
         }
     }
     pause(std::time::Duration::from_millis(100));
-    assert_eq!(
-        node.daemon.metric("humble_broker_connections{transport=\"websocket\",protocol=\"4\"}"),
-        1_000.0
-    );
+    node.daemon.await_metric("humble_broker_connections{transport=\"websocket\",protocol=\"4\"}", 1_000.0);
 }

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
@@ -220,7 +220,7 @@ fn drain(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> Join
 /// Receives what is sent to the service manager, as one does: a daemon that nobody listens to waits
 /// when a few messages have been sent.
 fn listen(socket: UnixDatagram) -> Receiver<String> {
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(1024);
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];
         // Nothing is what comes when the daemon is dropped.
