@@ -18,6 +18,11 @@ pub enum Error {
         /// What the operating system says.
         error: io::Error,
     },
+    /// The file has been read and cannot be read again, as a pipe cannot.
+    ReadOnce {
+        /// The file.
+        file: PathBuf,
+    },
     /// The file says something wrong.
     InFile {
         /// The file.
@@ -50,7 +55,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unreadable { error, .. } => Some(error),
-            Self::InFile { .. } | Self::InOverride { .. } => None,
+            Self::ReadOnce { .. } | Self::InFile { .. } | Self::InOverride { .. } => None,
         }
     }
 }
@@ -62,6 +67,9 @@ impl fmt::Display for Error {
                 write!(f, "cannot read {}: there is no such file", file.display())
             }
             Self::Unreadable { file, error } => write!(f, "cannot read {}: {}", file.display(), error.kind()),
+            Self::ReadOnce { file } => {
+                write!(f, "cannot read {} again: it is not a regular file", file.display())
+            }
             Self::InFile { file, place, message } => {
                 writeln!(f, "{}:{}:{}: {message}", file.display(), place.line, place.column)?;
                 place.show(f)

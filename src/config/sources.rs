@@ -35,6 +35,8 @@ const MOST_PARTS: usize = 16;
 pub struct Sources {
     /// The file that was named; it must exist.
     named: Option<PathBuf>,
+    /// Whether what this names is read once more.
+    again: bool,
     /// The environment, then the command line: the later wins.
     overrides: Vec<Override>,
 }
@@ -49,7 +51,7 @@ impl Sources {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         flags: Vec<Override>,
     ) -> Result<Self, Error> {
-        let mut sources = Self { named: None, overrides: Vec::new() };
+        let mut sources = Self { named: None, again: false, overrides: Vec::new() };
         for (name, value) in environment {
             match name.to_string_lossy().strip_prefix(PREFIX) {
                 Some("CONFIG") => sources.named = Some(value.into()),
@@ -73,12 +75,23 @@ impl Sources {
         }
     }
 
+    /// From now on the file that has been read must be there, and be one that can be read again: a
+    /// reload must not take it for empty because somebody has moved it, or because it was a pipe.
+    pub fn hold(&mut self) {
+        self.named = self.file().map(Path::to_owned);
+        self.again = self.named.is_some();
+    }
+
     /// Reads the file.
     pub(super) fn read(&self) -> Result<Document<'_>, Error> {
         let Some(file) = self.file() else {
             return Ok(Document { file: Path::new(""), text: String::new() });
         };
-        let bytes = fs::read(file).map_err(|error| Error::Unreadable { file: file.to_owned(), error })?;
+        let unreadable = |error| Error::Unreadable { file: file.to_owned(), error };
+        if self.again && !fs::metadata(file).map_err(unreadable)?.is_file() {
+            return Err(Error::ReadOnce { file: file.to_owned() });
+        }
+        let bytes = fs::read(file).map_err(unreadable)?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let start = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes());

@@ -173,7 +173,8 @@ impl Daemon {
         supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone(), stop.subscribe()));
         info!("serving clients on {}, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
-        let sources = sources.clone();
+        let mut sources = sources.clone();
+        sources.hold();
         let reloads = metrics.reloads.clone();
         let reload = Reload { sources, config, broker, links, gate, live, tls, logger, metrics: reloads };
         Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, stop })

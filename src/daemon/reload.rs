@@ -73,6 +73,7 @@ impl Reload {
 
     fn commit(&mut self, prepared: Prepared) -> Reloaded {
         let Prepared { credentials, places, log, reloaded } = prepared;
+        self.sources.hold();
         self.config = reloaded.config.clone();
         let Config { server, limits, .. } = &self.config;
         self.broker.reload(broker::Live::new(limits));

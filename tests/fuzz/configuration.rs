@@ -73,6 +73,6 @@ fn check_error(error: &Error, text: &[u8]) {
         Error::InOverride { name, message } => {
             assert!(!name.is_empty() && !message.is_empty() && shown.split('\n').count() == 1, "{shown}");
         }
-        Error::Unreadable { .. } => panic!("{shown}"),
+        Error::Unreadable { .. } | Error::ReadOnce { .. } => panic!("{shown}"),
     }
 }

@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
 use crate::support::Client;
@@ -273,9 +275,16 @@ fn a_reload_that_fails_changes_nothing() {
     let output = node.reload();
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot read "));
+    // Nobody writes into it: who reads it waits, and who reads it later would take it for empty.
+    mkfifo(&node.file(), Mode::S_IRWXU).unwrap();
+    let output = node.reload();
+    assert_eq!(output.status.code(), Some(78));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.ends_with("broker.toml again: it is not a regular file\n"), "{stderr}");
+    fs::remove_file(node.file()).unwrap();
 
     node.daemon.await_metric("humble_broker_config_last_reload_success", 0.0);
-    node.daemon.await_metric("humble_broker_config_reloads_total{outcome=\"failed\"}", 6.0);
+    node.daemon.await_metric("humble_broker_config_reloads_total{outcome=\"failed\"}", 7.0);
     // Had any of them been applied in part, the depth would have changed now or before.
     files.replace(&authority.issue());
     assert_eq!(node.load(&good), "reloaded: no key has changed\n");
