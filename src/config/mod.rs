@@ -3,15 +3,21 @@
 //! `config/broker.toml` explains every key to operators; the fields of the sections say the same to
 //! readers of the code. Defaults are stated in the `Default` of each section and nowhere else.
 
+mod access;
 mod admin;
 mod changes;
+mod contradiction;
 mod drain;
 mod error;
+mod file;
+mod jwt;
 mod limits;
 mod log;
 mod origins;
+mod pattern;
 mod proxies;
 mod server;
+mod sha256;
 mod socket;
 mod socketio;
 mod sources;
@@ -23,11 +29,22 @@ use serde::Deserialize;
 use serde::Serialize;
 use toml::de::Deserializer;
 
+use contradiction::Contradiction;
+
+pub use access::Access;
+pub use access::Certificate;
+pub use access::Role;
+pub use access::RoleLimits;
+pub use access::Rules;
+pub use access::StaticToken;
 pub use admin::Admin;
 pub use admin::Listen;
 pub use changes::Reloaded;
 pub use drain::Drain;
 pub use error::Error;
+pub use file::FilePath;
+pub use jwt::Algorithm;
+pub use jwt::Jwt;
 pub use limits::HeaderSize;
 pub use limits::Limits;
 pub use limits::Nesting;
@@ -36,10 +53,13 @@ pub use log::Filter;
 pub use log::Format;
 pub use log::Log;
 pub use origins::Origins;
+pub use pattern::Part;
+pub use pattern::Pattern;
 pub use proxies::Proxies;
 pub use server::Host;
 pub use server::RequestPath;
 pub use server::Server;
+pub use sha256::Sha256;
 pub use socket::SocketMode;
 pub use socket::SocketPath;
 pub use socketio::SocketIo;
@@ -68,6 +88,9 @@ pub struct Config {
     pub socketio: SocketIo,
     /// What one client may cost the others, and the node.
     pub limits: Limits,
+    /// Who clients are, and what each may do; without it everyone may do everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// How the broker stops.
     pub drain: Drain,
     /// What is logged, and how.
@@ -82,13 +105,19 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, Error> {
         let document = sources.read()?;
         let table = sources.merge(&document)?;
-        let place = |key| Some(table.get_ref().get("server")?.get_ref().as_table()?.get(key)?.span());
         let config = Self::deserialize(Deserializer::from(table.clone()))
             .map_err(|error| sources.blame(&document, error.span(), error.message()))?;
-        match config.server.contradiction() {
-            Some((key, message)) => Err(sources.blame(&document, place(key), message)),
+        match config.contradiction() {
+            Some(found) => Err(sources.blame(&document, found.span(&table), &found.message)),
             None => Ok(config),
         }
+    }
+
+    /// What is wrong between keys.
+    fn contradiction(&self) -> Option<Contradiction> {
+        let has_client_ca = self.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let access = || self.access.as_ref()?.contradiction(has_client_ca);
+        self.server.contradiction().or_else(access)
     }
 
     /// What takes the place of this configuration when `wanted` is loaded while the broker runs.
@@ -101,6 +130,7 @@ impl Config {
             admin: self.admin.clone(),
             socketio: self.socketio.clone(),
             limits: self.limits.reloaded(&wanted.limits),
+            access: wanted.access.clone(),
             drain: wanted.drain.clone(),
             log: wanted.log.clone(),
         };

@@ -1,0 +1,139 @@
+//! Certificates of clients: the names in them, and the roles that names have.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::objects::oid_registry;
+use x509_parser::objects::oid2abbrev;
+use x509_parser::prelude::FromDer;
+use x509_parser::prelude::X509Certificate;
+use x509_parser::x509::AttributeTypeAndValue;
+use x509_parser::x509::X509Name;
+
+use crate::access::patterns::ClaimNames;
+use crate::access::patterns::Claims;
+use crate::access::patterns::Missing;
+use crate::access::patterns::Patterns;
+use crate::access::role::Role;
+use crate::config;
+
+/// Bytes with which characters begin a name as RFC 4514 does not allow them unescaped.
+const SPECIAL: [char; 7] = ['"', '+', ',', ';', '<', '>', '\\'];
+
+/// The names in a certificate.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Of its subject, as in RFC 4514.
+    subject: Option<Box<str>>,
+    /// Of its subject, otherwise: of DNS, e-mail addresses and URIs.
+    alternative: Vec<Box<str>>,
+}
+
+impl Names {
+    /// The names in a certificate that has been found valid, from its DER.
+    #[must_use]
+    pub fn of(der: &[u8]) -> Self {
+        let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Self::default() };
+        let alternative = certificate.subject_alternative_name().ok().flatten();
+        let alternative = alternative.map_or(&[][..], |extension| &extension.value.general_names);
+        Self {
+            subject: text(certificate.subject()).map(Into::into),
+            alternative: alternative
+                .iter()
+                .filter_map(|name| match name {
+                    GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
+                        Some((*name).into())
+                    }
+                    _ => None,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A name as in RFC 4514, the last part first; none if something in it cannot be written so.
+fn text(name: &X509Name<'_>) -> Option<String> {
+    let mut text = String::new();
+    for parts in name.iter_rdn().collect::<Vec<_>>().into_iter().rev() {
+        for (number, part) in parts.iter().enumerate() {
+            if !text.is_empty() {
+                text.push(if number == 0 { ',' } else { '+' });
+            }
+            write_part(&mut text, part)?;
+        }
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+fn write_part(text: &mut String, part: &AttributeTypeAndValue<'_>) -> Option<()> {
+    let kind = part.attr_type();
+    match oid2abbrev(kind, oid_registry()) {
+        Ok(short) => text.push_str(short),
+        Err(_) => text.push_str(&kind.to_id_string()),
+    }
+    text.push('=');
+    let value = part.as_str().ok()?;
+    for (place, character) in value.char_indices() {
+        let first = place == 0 && [' ', '#'].contains(&character);
+        let last = character == ' ' && place + 1 == value.len();
+        if character.is_control() {
+            // Whatever is made of it, it could pass for something else.
+            return None;
+        }
+        if first || last || SPECIAL.contains(&character) {
+            text.push('\\');
+        }
+        text.write_char(character).ok()?;
+    }
+    Some(())
+}
+
+/// Which certificates have which role.
+#[derive(Debug)]
+pub(super) struct Certificates(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    kind: Kind,
+    pattern: Patterns,
+    role: Arc<Role>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Subject,
+    Alternative,
+}
+
+impl Certificates {
+    pub(super) fn new<'a>(entries: impl Iterator<Item = (&'a config::Certificate, Arc<Role>)>) -> Self {
+        let mut all = Vec::new();
+        for (entry, role) in entries {
+            for (kind, pattern) in [(Kind::Subject, &entry.subject), (Kind::Alternative, &entry.san)] {
+                if let Some(pattern) = pattern {
+                    let pattern = Patterns::new(std::slice::from_ref(pattern), &mut ClaimNames::default());
+                    all.push(Entry { kind, pattern, role: role.clone() });
+                }
+            }
+        }
+        Self(all)
+    }
+
+    /// The role of who shows a certificate with these names, and what patterns of the role may say of it.
+    pub(super) fn role(&self, names: &Names) -> Option<(Arc<Role>, Claims)> {
+        self.0.iter().find_map(|entry| {
+            let candidates = match entry.kind {
+                Kind::Subject => names.subject.as_slice(),
+                Kind::Alternative => &names.alternative,
+            };
+            let means = |name: &str| entry.pattern.find(name, &Claims::default(), Missing::MeansNothing);
+            let name = candidates.iter().find(|name| means(name).is_some())?;
+            let claims = entry.role.claims.values(|claim| {
+                let is_it = claim == if entry.kind == Kind::Subject { "subject" } else { "san" };
+                is_it.then(|| name.clone())
+            });
+            Some((entry.role.clone(), claims))
+        })
+    }
+}
