@@ -17,6 +17,8 @@ use crate::config::Jwt;
 
 /// Shortest time between two attempts to fetch the keys, whatever tokens name.
 const PAUSE: Duration = Duration::from_mins(1);
+/// Time between two attempts while there are no keys at all, and nobody with a token can connect.
+const RETRY: Duration = Duration::from_secs(5);
 /// Longest time between two, so that a key that has been withdrawn is not valid for ever.
 const AGE: Duration = Duration::from_mins(10);
 /// How long a client whose token names an unknown key waits for the keys to be fetched.
@@ -51,15 +53,24 @@ impl Jwks {
         &self.url
     }
 
+    /// Whether none have been fetched yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.load().is_empty()
+    }
+
     pub(super) fn keys(&self) -> Guard<Arc<Keys>> {
         self.keys.load()
     }
 
-    /// Waits until the set should be fetched: at once the first time, then when a token names a key
+    /// Waits until the set should be fetched: at once the first time, soon as long as that fails, then when a token names a key
     /// that is not in it, and in any case now and then.
     pub async fn due(&self) {
         let (_, last) = *self.attempts.borrow();
         let Some(last) = last else { return };
+        if self.is_empty() {
+            return sleep(RETRY.saturating_sub(last.elapsed())).await;
+        }
         let until = |age: Duration| age.saturating_sub(last.elapsed());
         if timeout(until(AGE), self.wanted.notified()).await.is_ok() {
             sleep(until(PAUSE)).await;
@@ -68,8 +79,8 @@ impl Jwks {
 
     /// An attempt has ended with these bytes, or failed. The keys that were there stay when it has
     /// failed, or when the bytes are no set of keys.
-    pub fn fetched(&self, outcome: Result<&[u8], String>) -> Result<(), String> {
-        let keys = outcome.and_then(|bytes| Keys::from_set(&self.config, bytes));
+    pub fn fetched(&self, outcome: Result<impl AsRef<[u8]>, String>) -> Result<(), String> {
+        let keys = outcome.and_then(|bytes| Keys::from_set(&self.config, bytes.as_ref()));
         let outcome = keys.map(|keys| self.keys.store(Arc::new(keys)));
         self.attempts.send_modify(|(count, last)| {
             *count += 1;
@@ -84,7 +95,7 @@ impl Jwks {
         let mut attempts = self.attempts.subscribe();
         let (_, last) = *attempts.borrow_and_update();
         self.wanted.notify_one();
-        if last.is_some_and(|last| last.elapsed() < PAUSE) {
+        if !self.is_empty() && last.is_some_and(|last| last.elapsed() < PAUSE) {
             return false;
         }
         matches!(timeout(PATIENCE, attempts.changed()).await, Ok(Ok(())))

@@ -58,6 +58,10 @@ impl Keys {
         Ok(Self(keys))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The keys that can have signed a token with this algorithm, by a key called `id`. One without a
     /// name may be any.
     pub(super) fn candidates(&self, algorithm: Algorithm, id: Option<&str>) -> impl Iterator<Item = &Key> {

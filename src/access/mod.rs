@@ -82,6 +82,18 @@ impl Access {
         access.map(|access| Rules::read(access, before)).transpose().map(Self)
     }
 
+    /// Whether there are rules at all.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether keys are to be fetched and none have been yet.
+    #[must_use]
+    pub fn awaits_keys(&self) -> bool {
+        self.jwks().is_some_and(|jwks| jwks.is_empty())
+    }
+
     /// The keys that are to be fetched, if there are any.
     #[must_use]
     pub fn jwks(&self) -> Option<&Arc<Jwks>> {

@@ -5,8 +5,11 @@ mod allowance;
 mod deliver;
 mod dispatch;
 pub mod engine;
+mod expiry;
 mod members;
+mod reload;
 mod session;
+mod shown;
 mod sockets;
 mod subscribe;
 
@@ -15,6 +18,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::access::Access;
 use crate::config::Limits;
 use crate::config::SlowConsumer;
 use crate::config::SocketIo;
@@ -26,6 +30,7 @@ use crate::wire::links::Links;
 
 use allowance::Allowance;
 use engine::Engine;
+use expiry::Expiries;
 use members::Members;
 use session::Session;
 use sockets::Sockets;
@@ -44,6 +49,7 @@ struct Inner {
     members: Members,
     sockets: Sockets,
     links: Arc<Links>,
+    expiries: Expiries,
     metrics: metrics::Broker,
 }
 
@@ -54,12 +60,13 @@ pub struct Live {
     rooms_per_client: usize,
     allowance: Allowance,
     slow_consumer: SlowConsumer,
+    access: Arc<Access>,
 }
 
 impl Live {
     /// The part of the configuration that an event depends on.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, access: Arc<Access>) -> Self {
         Self {
             bounds: Bounds {
                 nesting: limits.nesting.get(),
@@ -70,6 +77,7 @@ impl Live {
             rooms_per_client: limits.rooms_per_client.get(),
             allowance: Allowance::new(limits),
             slow_consumer: limits.slow_consumer,
+            access,
         }
     }
 }
@@ -80,25 +88,22 @@ impl Broker {
     pub fn new(
         socketio: &SocketIo,
         limits: &Limits,
+        access: Arc<Access>,
         links: Arc<Links>,
         metrics: metrics::Broker,
     ) -> (Self, Engine) {
         let sockets = Sockets::default();
         let broker = Self(Arc::new(Inner {
             encoding: socketio.parser,
-            live: ArcSwap::from_pointee(Live::new(limits)),
+            live: ArcSwap::from_pointee(Live::new(limits, access)),
             members: Members::new(metrics.clone()),
             sockets: sockets.clone(),
             links,
+            expiries: Expiries::default(),
             metrics,
         }));
         let engine = Engine::new(socketio, limits, sockets, &broker);
         (broker, engine)
-    }
-
-    /// From now on this holds for every event, whoever emits it.
-    pub fn reload(&self, live: Live) {
-        self.0.live.store(Arc::new(live));
     }
 
     /// Ends every session, as clients need it to come back by themselves; from now on nobody is
@@ -118,6 +123,12 @@ impl Broker {
                 link.close(Disconnection::Drain);
             }
         }
+    }
+
+    /// Ends a session for `cause`; what has been queued for it is still delivered.
+    fn end(&self, session: &Session, cause: Disconnection) {
+        session.link().fate().condemn(cause);
+        self.conclude(session);
     }
 
     /// Puts the mark of the end behind everything that is queued for the session.

@@ -1,13 +1,12 @@
 //! `[access]`: who clients are, and what each may do.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::num::NonZeroUsize;
 
 use serde::Deserialize;
 use serde::Serialize;
 
-use crate::config::ByteSize;
+use crate::config::Capacity;
 use crate::config::Contradiction;
 use crate::config::FilePath;
 use crate::config::Jwt;
@@ -130,11 +129,11 @@ pub struct Rules {
 pub struct RoleLimits {
     /// As `limits.events_per_second`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub events_per_second: Option<NonZeroU32>,
+    pub events_per_second: Option<u32>,
 
     /// As `limits.bytes_per_second`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_per_second: Option<ByteSize>,
+    pub bytes_per_second: Option<Capacity>,
 
     /// As `limits.rooms_per_client`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -19,6 +19,7 @@ use tokio::time::interval;
 use tracing::error;
 use tracing::info;
 
+use crate::access::Access;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::config::Sources;
@@ -86,7 +87,8 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
 ///
 /// When one of them cannot be used.
 pub fn check(config: &Config) -> Result<(), Failure> {
-    config.server.tls.as_ref().map(Credentials::read).transpose().map(drop)
+    config.server.tls.as_ref().map(Credentials::read).transpose()?;
+    Access::read(config.access.as_ref(), None).map(drop)
 }
 
 /// A daemon that serves.
@@ -111,8 +113,17 @@ impl Daemon {
         let gate = Gate::public(&config.limits, descriptors::connections(config.limits.connections)?);
         let metrics = Metrics::install()?;
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
-        let (broker, engine) =
-            Broker::new(&config.socketio, &config.limits, links.clone(), metrics.broker.clone());
+        let access = Arc::new(Access::read(config.access.as_ref(), None)?);
+        if !access.has_rules() {
+            info!("there is no [access]: whoever reaches the broker may do everything");
+        }
+        let (broker, engine) = Broker::new(
+            &config.socketio,
+            &config.limits,
+            access.clone(),
+            links.clone(),
+            metrics.broker.clone(),
+        );
 
         let tls = config.server.tls.as_ref().map(Credentials::read).transpose()?.map(Tls::new);
         let Listeners { public, admin, control, bound } =
@@ -170,13 +181,29 @@ impl Daemon {
         supervisor
             .spawn("public listener", http::serve(public, routes, gate.clone(), terms, stop.subscribe()));
         supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
+        supervisor.spawn("expiry", broker.clone().expire());
+        let keys = watch::Sender::new(access.jwks().cloned());
+        let known = broker.clone();
+        supervisor.spawn("keys", http::keys::keep(keys.subscribe(), move || known.identify_all()));
         supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone(), stop.subscribe()));
         info!("serving clients on {}, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
         let mut sources = sources.clone();
         sources.hold();
         let reloads = metrics.reloads.clone();
-        let reload = Reload { sources, config, broker, links, gate, live, tls, logger, metrics: reloads };
+        let reload = Reload {
+            sources,
+            config,
+            broker,
+            access,
+            keys,
+            links,
+            gate,
+            live,
+            tls,
+            logger,
+            metrics: reloads,
+        };
         Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, stop })
     }
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tracing::error;
 use tracing::info;
 use tracing::warn;
 
+use crate::access::Access;
 use crate::broker;
 use crate::broker::Broker;
 use crate::config::Config;
@@ -14,6 +16,7 @@ use crate::config::Sources;
 use crate::daemon::descriptors;
 use crate::failure::Failure;
 use crate::http::gate::Gate;
+use crate::http::keys::Wanted;
 use crate::http::live;
 use crate::http::live::Live;
 use crate::http::tls::Credentials;
@@ -30,6 +33,10 @@ pub(super) struct Reload {
     pub(super) sources: Sources,
     pub(super) config: Config,
     pub(super) broker: Broker,
+    /// The rules that hold.
+    pub(super) access: Arc<Access>,
+    /// Where keys are fetched from.
+    pub(super) keys: watch::Sender<Wanted>,
     pub(super) links: Arc<Links>,
     pub(super) gate: Gate,
     pub(super) live: live::Current,
@@ -66,17 +73,20 @@ impl Reload {
         Ok(Prepared {
             credentials: config.server.tls.as_ref().map(Credentials::read).transpose()?,
             places: descriptors::connections(config.limits.connections)?,
+            access: Arc::new(Access::read(config.access.as_ref(), Some(&self.access))?),
             log: self.logger.prepare(&config.log)?,
             reloaded,
         })
     }
 
     fn commit(&mut self, prepared: Prepared) -> Reloaded {
-        let Prepared { credentials, places, log, reloaded } = prepared;
+        let Prepared { credentials, places, access, log, reloaded } = prepared;
         self.sources.hold();
         self.config = reloaded.config.clone();
         let Config { server, limits, .. } = &self.config;
-        self.broker.reload(broker::Live::new(limits));
+        self.broker.reload(broker::Live::new(limits, access.clone()));
+        self.keys.send_replace(access.jwks().cloned());
+        self.access = access;
         self.links.reload(limits);
         self.gate.reload(limits, places);
         self.live.store(Arc::new(Live::new(server, limits)));
@@ -93,6 +103,7 @@ struct Prepared {
     reloaded: Reloaded,
     credentials: Option<Credentials>,
     places: usize,
+    access: Arc<Access>,
     log: log::Prepared,
 }
 

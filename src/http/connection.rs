@@ -25,8 +25,10 @@ use tokio::time::Instant;
 use tokio::time::timeout;
 use tower_service::Service as _;
 
+use crate::access::Names;
 use crate::http::entrance::Connection;
 use crate::http::entrance::Entrance;
+use crate::http::entrance::names;
 use crate::http::gate::Place;
 use crate::http::gate::Standing;
 use crate::http::listener::Socket;
@@ -89,6 +91,7 @@ impl Arrival {
         let refused = standing.refused().is_some();
         let service = Service {
             peer,
+            names: None,
             kill,
             standing,
             routes,
@@ -107,6 +110,8 @@ impl Arrival {
 /// What answers the requests on one connection.
 struct Service {
     peer: Peer,
+    /// Those in the peer's certificate.
+    names: Option<Arc<Names>>,
     kill: Arc<Kill>,
     standing: Standing,
     routes: Router,
@@ -128,7 +133,8 @@ impl Service {
         }
     }
 
-    async fn converse(self, stream: Connection, mut stop: watch::Receiver<bool>) {
+    async fn converse(mut self, stream: Connection, mut stop: watch::Receiver<bool>) {
+        self.names = names(&stream);
         // The count of headers is bounded too: hyper reads 100 of them, and refuses more with 431.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -160,6 +166,9 @@ impl Service {
         request.extensions_mut().insert(self.peer.clone());
         request.extensions_mut().insert(self.kill.clone());
         request.extensions_mut().insert(self.standing.clone());
+        if let Some(names) = &self.names {
+            request.extensions_mut().insert(names.clone());
+        }
         let answer = (!too_large).then(|| self.routes.clone().call(request));
         async move {
             let mut response = match answer {

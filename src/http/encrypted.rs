@@ -30,6 +30,12 @@ impl<S> Encrypted<S> {
     pub(super) fn new(stream: TlsStream<S>) -> Self {
         Self { stream: Box::new(stream), taken: 0 }
     }
+
+    /// The certificate that the peer has shown, in DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        let (_, session) = self.stream.get_ref();
+        session.peer_certificates()?.first().map(AsRef::as_ref)
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Encrypted<S> {

@@ -25,6 +25,7 @@ use http_body_util::Full;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
+use crate::access::Credentials;
 use crate::broker::engine::Engine;
 use crate::http::body;
 use crate::http::engine_io::Asked;
@@ -41,6 +42,7 @@ use crate::wire::payload::Packet;
 use crate::wire::permit::Permit;
 use crate::wire::polls::LAST_POLL;
 use crate::wire::polls::Upgrade;
+use crate::wire::refusal;
 
 /// Most packets in one response: `max_decode_packets` of python-engineio.
 const MAX_PACKETS: usize = 16;
@@ -50,10 +52,16 @@ const MAX_PACKETS: usize = 16;
 const PROBE_PATIENCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// Begins a session.
-pub(super) async fn open(endpoint: &Endpoint, asked: &Asked, permit: Permit, kill: &Arc<Kill>) -> Response {
+pub(super) async fn open(
+    endpoint: &Endpoint,
+    asked: &Asked,
+    shown: Credentials,
+    permit: Permit,
+    kill: &Arc<Kill>,
+) -> Response {
     let link = endpoint.links.open(asked.generation, Transport::Polling, permit);
     link.poll_state().base64 = asked.base64;
-    let response = endpoint.engine.open_polling(link.clone(), asked.base64).await;
+    let response = endpoint.engine.open_polling(link.clone(), shown, asked.base64).await;
     let packets = payload::decode(asked.generation, response.body()).unwrap_or_default();
     let Some((mut handshake, id)) = packets.into_iter().find_map(|packet| match packet {
         Packet::Text(text) => session_id(&text).map(|id| (text.clone(), id)),
@@ -209,6 +217,12 @@ async fn keep(endpoint: &Endpoint, link: &Link, id: &str, response: &axum::http:
     let mut pinged = false;
     {
         let mut state = link.poll_state();
+        for packet in &mut packets {
+            if let Some(last) = refusal::of(packet, link.generation()) {
+                *packet = last;
+                state.ended = true;
+            }
+        }
         packets.retain(|packet| {
             let end = packet.is_end() || packet.is_close();
             let ping = link.is_first_ping(packet);

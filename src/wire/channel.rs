@@ -6,6 +6,7 @@
 //! - messages that leave are taken off the session's send queue;
 //! - our mark at the end of the queue becomes a close frame 1001 and the end of the stream;
 //! - the first ping, which the library sends at once, is answered for the client;
+//! - so does the refusal of a client that is nobody, behind it;
 //! - the Engine.IO packet `close`, after which Python clients stay away for good, is left out;
 //! - a message above the limit is answered with a close frame 1009 before it has arrived;
 //! - the last bytes are not lost to a reset, as the stream lingers until the peer has closed too.
@@ -31,6 +32,7 @@ use crate::wire::frame::SizeLimit;
 use crate::wire::linger::linger;
 use crate::wire::link::Link;
 use crate::wire::payload::Packet;
+use crate::wire::refusal;
 
 /// WebSocket close code: the server is going away (RFC 6455, section 7.4.1).
 const GOING_AWAY: u16 = 1001;
@@ -172,7 +174,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
                     self.out.extend_from_slice(frame);
                 }
                 Verdict::LeaveOut => {}
-                Verdict::End => return self.close(GOING_AWAY),
+                Verdict::End(last) => {
+                    if let Some(last) = last {
+                        last.put_frame(self.link.generation(), &mut self.out);
+                    }
+                    return self.close(GOING_AWAY);
+                }
             }
             bytes = rest;
         }
@@ -201,8 +208,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             self.link.reader.wake();
             return Verdict::LeaveOut;
         }
-        if packet.is_end() {
-            return Verdict::End;
+        let last = refusal::of(&packet, self.link.generation());
+        if packet.is_end() || last.is_some() {
+            return Verdict::End(last);
         }
         Verdict::Pass(self.link.cost(&packet))
     }
@@ -213,7 +221,8 @@ enum Verdict {
     /// It is sent, and has taken this much of the send queue.
     Pass(usize),
     LeaveOut,
-    End,
+    /// The session ends, after this packet.
+    End(Option<Packet>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Channel<S> {

@@ -9,6 +9,7 @@
 )]
 
 mod abuse;
+mod access;
 mod bounds;
 mod bystander;
 mod config;

@@ -1,0 +1,103 @@
+//! Keys of signed tokens that are at an address: fetched when they are due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::http::Uri;
+use http_body_util::BodyExt;
+use http_body_util::Empty;
+use http_body_util::Limited;
+use hyper_rustls::HttpsConnector;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::info;
+use tracing::warn;
+
+use crate::access::jwks::Jwks;
+
+/// How long fetching may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Largest set of keys that is taken, in bytes; one has a few thousand.
+const LARGEST: usize = 256 * 1024;
+
+/// Where keys are to be fetched from, if anywhere; a reload may change it.
+pub type Wanted = Option<Arc<Jwks>>;
+
+/// Fetches the keys that are wanted whenever they are due, until nobody can want any more. Each time
+/// others have been fetched `changed` is called.
+pub async fn keep(mut wanted: watch::Receiver<Wanted>, changed: impl Fn()) {
+    let mut failing = false;
+    loop {
+        let jwks = wanted.borrow_and_update().clone();
+        let due = async {
+            match &jwks {
+                Some(jwks) => jwks.due().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            changed = wanted.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        }
+        let Some(jwks) = jwks else { continue };
+        let fetched = match timeout(PATIENCE, fetch(jwks.url().clone())).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        };
+        let first = jwks.is_empty();
+        match jwks.fetched(fetched) {
+            Ok(()) => {
+                if failing || first {
+                    info!("the keys of access.jwt.jwks_url have been fetched");
+                }
+                failing = false;
+                if first {
+                    changed();
+                }
+            }
+            // Once, and not again every minute.
+            Err(reason) if !failing => {
+                warn!("cannot fetch the keys of access.jwt.jwks_url: {reason}");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What is at `url`; a redirection is not followed.
+async fn fetch(url: Uri) -> Result<Bytes, String> {
+    let response = client()?.get(url).await.map_err(|error| in_words(&error))?;
+    match response.status() {
+        StatusCode::OK => {}
+        status => return Err(format!("the answer is {status}")),
+    }
+    let body = Limited::new(response.into_body(), LARGEST).collect().await;
+    Ok(body.map_err(|error| format!("the answer cannot be read: {error}"))?.to_bytes())
+}
+
+/// A client that trusts whom this machine trusts. Made anew each time, as that may change.
+fn client() -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, String> {
+    let connector = HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider())
+        .map_err(|error| format!("this machine trusts nobody: {error}"))?
+        .https_only()
+        .enable_http1()
+        .build();
+    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+}
+
+/// An error with its causes, as the outermost says little.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
