@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
+use jsonwebtoken::errors::ErrorKind;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::de::Error;
@@ -140,7 +141,7 @@ fn because(reason: &str) -> Invalid {
 
 /// The claims of `token`, if one of `keys` has signed it and it is valid now.
 fn verify(keys: &Keys, token: &str) -> Result<Claims, Invalid> {
-    let library = |error: jsonwebtoken::errors::Error| Invalid::Because(error.to_string());
+    let library = |error: jsonwebtoken::errors::Error| Invalid::Because(in_words(error.kind()));
     let header = jsonwebtoken::decode_header(token).map_err(library)?;
     // What must be understood, and is not, makes it invalid (RFC 7515, 4.1.11).
     if header.crit.is_some() {
@@ -154,6 +155,23 @@ fn verify(keys: &Keys, token: &str) -> Result<Claims, Invalid> {
         }
     }
     outcome
+}
+
+/// What the library finds wrong with a token.
+fn in_words(kind: &ErrorKind) -> String {
+    match kind {
+        ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => "it is no signed token",
+        ErrorKind::Json(_) => "what it says is not well written",
+        ErrorKind::InvalidSignature => "its signature is wrong",
+        ErrorKind::ExpiredSignature => "it has expired",
+        ErrorKind::ImmatureSignature => "it is not valid yet",
+        ErrorKind::InvalidIssuer => "`iss` is somebody else",
+        ErrorKind::InvalidAudience => "`aud` is somebody else",
+        ErrorKind::MissingRequiredClaim(claim) => return format!("`{claim}` is missing"),
+        ErrorKind::InvalidClaimFormat(claim) => return format!("`{claim}` is not well written"),
+        other => return format!("{other:?}"),
+    }
+    .to_owned()
 }
 
 /// A time as claims write it (RFC 7519, `NumericDate`).

@@ -28,7 +28,7 @@ pub use identity::Grant;
 pub use identity::Identity;
 pub use jwt::Invalid;
 pub use role::Denial;
-pub use tokens::sha256;
+pub use tokens::Secret;
 
 /// Longest token that is looked at, in bytes: what most servers take of one header.
 const LONGEST: usize = 8 * 1024;
@@ -65,6 +65,14 @@ pub struct Token(Box<str>);
 impl From<&str> for Token {
     fn from(token: &str) -> Self {
         Self(token.into())
+    }
+}
+
+impl Token {
+    /// What it is compared with.
+    #[must_use]
+    pub fn secret(&self) -> Secret {
+        Secret::of(&self.0)
     }
 }
 
@@ -139,12 +147,12 @@ impl Rules {
         };
         let mut tokens = Tokens::default();
         for token in &access.tokens {
-            let hash = match (&token.token_file, &token.token_sha256) {
-                (Some(file), _) => tokens::read("access.tokens.token_file", file)?,
-                (None, Some(hash)) => *hash.as_bytes(),
+            let secret = match (&token.token_file, token.token_sha256) {
+                (Some(file), _) => Secret::read("access.tokens.token_file", file)?,
+                (None, Some(hash)) => hash.into(),
                 (None, None) => continue,
             };
-            tokens.add(hash, role(&token.role)?);
+            tokens.add(secret, role(&token.role)?);
         }
         let certificates = access.certificates.iter().map(|entry| Ok((entry, role(&entry.role)?)));
         let certificates: Vec<_> = certificates.collect::<Result<_, Failure>>()?;

@@ -127,7 +127,7 @@ impl Config {
         // someone has decided whether it reloads.
         let config = Self {
             server: self.server.reloaded(&wanted.server),
-            admin: self.admin.clone(),
+            admin: self.admin.reloaded(&wanted.admin),
             socketio: self.socketio.clone(),
             limits: self.limits.reloaded(&wanted.limits),
             access: wanted.access.clone(),
@@ -299,7 +299,7 @@ mod tests {
             "[server]\nhost = '::'\nport = 1\nunix_socket = '/c'\nunix_socket_mode = '0600'\npath = '/a'\n\
              allowed_origins = []\ntrusted_proxies = ['unix']\nproxy_protocol = true\nworkers = 1\n\
              tls = { certificate = 'b', key = 'b', client_ca = 'b' }\n\
-             [admin]\nlisten = '[::1]:2'\nmetrics = false\ncontrol_socket = '/d'\n\
+             [admin]\nlisten = '[::1]:2'\nmetrics = false\ntoken_file = '/e'\ncontrol_socket = '/d'\n\
              [socketio]\ntransports = ['polling']\nengine_io_3 = false\nparser = 'msgpack'\n\
              ping_interval = '1s'\nping_timeout = '1s'\nconnect_timeout = '1s'\nupgrade_timeout = '1s'\n\
              [limits]\nmax_payload = '1 KiB'\nattachments = 1\nnesting = 1\nconnections = 1\n\

@@ -88,6 +88,7 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
 /// When one of them cannot be used.
 pub fn check(config: &Config) -> Result<(), Failure> {
     config.server.tls.as_ref().map(Credentials::read).transpose()?;
+    reload::operators(config)?;
     Access::read(config.access.as_ref(), None).map(drop)
 }
 
@@ -131,7 +132,11 @@ impl Daemon {
 
         let phase = watch::Sender::new(Phase::Serving);
         let health = Health::new(phase.subscribe(), gate.clone());
-        let live: live::Current = Arc::new(ArcSwap::from_pointee(Live::new(&config.server, &config.limits)));
+        let live: live::Current = Arc::new(ArcSwap::from_pointee(Live::new(
+            &config.server,
+            &config.limits,
+            reload::operators(&config)?,
+        )));
         let endpoint = Endpoint {
             engine: engine.clone(),
             links: links.clone(),
@@ -145,7 +150,7 @@ impl Daemon {
         };
         let mut routes = public::routes(config.server.path.as_str(), endpoint);
         let operators = admin::routes(
-            Admin { health, metrics: metrics.clone(), links: links.clone() },
+            Admin { health, metrics: metrics.clone(), links: links.clone(), live: live.clone() },
             config.admin.metrics,
         );
         let terms =

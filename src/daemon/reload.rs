@@ -8,6 +8,7 @@ use tracing::info;
 use tracing::warn;
 
 use crate::access::Access;
+use crate::access::Secret;
 use crate::broker;
 use crate::broker::Broker;
 use crate::config::Config;
@@ -73,6 +74,7 @@ impl Reload {
         Ok(Prepared {
             credentials: config.server.tls.as_ref().map(Credentials::read).transpose()?,
             places: descriptors::connections(config.limits.connections)?,
+            operators: operators(config)?,
             access: Arc::new(Access::read(config.access.as_ref(), Some(&self.access))?),
             log: self.logger.prepare(&config.log)?,
             reloaded,
@@ -80,7 +82,7 @@ impl Reload {
     }
 
     fn commit(&mut self, prepared: Prepared) -> Reloaded {
-        let Prepared { credentials, places, access, log, reloaded } = prepared;
+        let Prepared { credentials, places, operators, access, log, reloaded } = prepared;
         self.sources.hold();
         self.config = reloaded.config.clone();
         let Config { server, limits, .. } = &self.config;
@@ -89,7 +91,7 @@ impl Reload {
         self.access = access;
         self.links.reload(limits);
         self.gate.reload(limits, places);
-        self.live.store(Arc::new(Live::new(server, limits)));
+        self.live.store(Arc::new(Live::new(server, limits, operators)));
         if let (Some(tls), Some(credentials)) = (&self.tls, credentials) {
             tls.replace(credentials);
         }
@@ -103,8 +105,14 @@ struct Prepared {
     reloaded: Reloaded,
     credentials: Option<Credentials>,
     places: usize,
+    operators: Option<Secret>,
     access: Arc<Access>,
     log: log::Prepared,
+}
+
+/// What operators must show, if anything.
+pub(super) fn operators(config: &Config) -> Result<Option<Secret>, Failure> {
+    config.admin.token_file.as_ref().map(|file| Secret::read("admin.token_file", file)).transpose()
 }
 
 /// The outcome in words, for who has asked.

@@ -17,13 +17,13 @@ const BEARER: &str = "bearer ";
 /// certificate of its connection.
 pub(super) fn of(request: &Request) -> Credentials {
     Credentials {
-        token: header(request).or_else(|| query(request)),
+        token: bearer(request).or_else(|| query(request)),
         certificate: request.extensions().get::<Arc<Names>>().cloned(),
     }
 }
 
 /// The token of the header; another scheme than ours is not for us.
-fn header(request: &Request) -> Option<Token> {
+pub(super) fn bearer(request: &Request) -> Option<Token> {
     let value = request.headers().get(AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(BEARER.len())?;
     let is_bearer = scheme.eq_ignore_ascii_case(BEARER.as_bytes());

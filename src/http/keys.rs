@@ -49,10 +49,7 @@ pub async fn keep(mut wanted: watch::Receiver<Wanted>, changed: impl Fn()) {
             },
         }
         let Some(jwks) = jwks else { continue };
-        let fetched = match timeout(PATIENCE, fetch(jwks.url().clone())).await {
-            Ok(fetched) => fetched,
-            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
-        };
+        let fetched = fetch(jwks.url()).await;
         let first = jwks.is_empty();
         match jwks.fetched(fetched) {
             Ok(()) => {
@@ -75,8 +72,13 @@ pub async fn keep(mut wanted: watch::Receiver<Wanted>, changed: impl Fn()) {
 }
 
 /// What is at `url`; a redirection is not followed.
-async fn fetch(url: Uri) -> Result<Bytes, String> {
-    let response = client()?.get(url).await.map_err(|error| in_words(&error))?;
+pub async fn fetch(url: &Uri) -> Result<Bytes, String> {
+    let late = |_| format!("no answer within {} s", PATIENCE.as_secs());
+    timeout(PATIENCE, get(url)).await.map_err(late).flatten()
+}
+
+async fn get(url: &Uri) -> Result<Bytes, String> {
+    let response = client()?.get(url.clone()).await.map_err(|error| in_words(&error))?;
     match response.status() {
         StatusCode::OK => {}
         status => return Err(format!("the answer is {status}")),

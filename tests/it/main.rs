@@ -31,4 +31,5 @@ mod shutdown;
 mod socket_io;
 mod support;
 mod tls;
+mod tools;
 mod upgrade;
