@@ -89,6 +89,23 @@ fn write_part(text: &mut String, part: &AttributeTypeAndValue<'_>) -> Option<()>
     Some(())
 }
 
+/// `name` with what is escaped in it written as numbers, as RFC 4514 allows too. So what separates the
+/// parts of a name is never in one: or else `*` could take the `\` before it, and `CN=*,O=Example` mean
+/// someone of another organisation who is called `x,O=Example`.
+fn sealed(name: &str) -> String {
+    let mut text = String::new();
+    let mut rest = name.chars();
+    while let Some(character) = rest.next() {
+        text.push(character);
+        let escaped = rest.clone().next().filter(|next| SPECIAL.contains(next) || [' ', '#'].contains(next));
+        if let ('\\', Some(escaped)) = (character, escaped) {
+            rest.next();
+            text += &format!("{:02X}", u32::from(escaped));
+        }
+    }
+    text
+}
+
 /// Which certificates have which role.
 #[derive(Debug)]
 pub(super) struct Certificates(Vec<Entry>);
@@ -112,7 +129,11 @@ impl Certificates {
         for (entry, role) in entries {
             for (kind, pattern) in [(Kind::Subject, &entry.subject), (Kind::Alternative, &entry.san)] {
                 if let Some(pattern) = pattern {
-                    let pattern = Patterns::new(std::slice::from_ref(pattern), &mut ClaimNames::default());
+                    let pattern = match kind {
+                        Kind::Subject => pattern.with_text(sealed),
+                        Kind::Alternative => pattern.clone(),
+                    };
+                    let pattern = Patterns::new(&[pattern], &mut ClaimNames::default());
                     all.push(Entry { kind, pattern, role: role.clone() });
                 }
             }
@@ -127,8 +148,12 @@ impl Certificates {
                 Kind::Subject => names.subject.as_slice(),
                 Kind::Alternative => &names.alternative,
             };
-            let means = |name: &str| entry.pattern.find(name, &Claims::default(), Missing::MeansNothing);
-            let name = candidates.iter().find(|name| means(name).is_some())?;
+            let means =
+                |name: &str| entry.pattern.find(name, &Claims::default(), Missing::MeansNothing).is_some();
+            let name = candidates.iter().find(|name| match entry.kind {
+                Kind::Subject => means(&sealed(name)),
+                Kind::Alternative => means(name),
+            })?;
             let claims = entry.role.claims.values(|claim| {
                 let is_it = claim == if entry.kind == Kind::Subject { "subject" } else { "san" };
                 is_it.then(|| name.clone())

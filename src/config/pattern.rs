@@ -39,6 +39,16 @@ impl Pattern {
         &self.parts
     }
 
+    /// This pattern, with other characters in the place of those that stand for themselves.
+    #[must_use]
+    pub fn with_text(&self, change: impl Fn(&str) -> String) -> Self {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Text(text) => Part::Text(change(text).into()),
+            other => other.clone(),
+        });
+        Self { text: self.text.clone(), parts: parts.collect() }
+    }
+
     /// Whether it speaks of what tokens say.
     #[must_use]
     pub fn has_claims(&self) -> bool {
