@@ -29,19 +29,37 @@ const PATIENCE: Duration = Duration::from_secs(6);
 pub struct Jwks {
     url: Uri,
     config: Jwt,
-    keys: ArcSwap<Keys>,
+    fetched: ArcSwap<Fetched>,
     /// Told when a token names a key that is not there.
     wanted: Notify,
     /// How many attempts to fetch them have ended, and when the last did.
     attempts: watch::Sender<(u64, Option<Instant>)>,
 }
 
+/// What was there the last time that keys were.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    pub(super) keys: Keys,
+    /// What they were read from.
+    set: Box<[u8]>,
+}
+
+impl Fetched {
+    fn read(config: &Jwt, set: &[u8]) -> Result<Self, String> {
+        Keys::from_set(config, set).map(|keys| Self { keys, set: set.into() })
+    }
+}
+
 impl Jwks {
-    pub(super) fn new(url: Uri, config: Jwt) -> Self {
+    /// A set that is to be fetched as `config` says. Until it has been, that is taken which `before` has
+    /// fetched from the same address.
+    pub(super) fn new(url: Uri, config: Jwt, before: Option<&Self>) -> Self {
+        let before = before.filter(|before| before.url == url).map(|before| before.fetched.load());
+        let fetched = before.and_then(|before| Fetched::read(&config, &before.set).ok()).unwrap_or_default();
         Self {
             url,
             config,
-            keys: ArcSwap::default(),
+            fetched: ArcSwap::from_pointee(fetched),
             wanted: Notify::new(),
             attempts: watch::Sender::new((0, None)),
         }
@@ -53,18 +71,24 @@ impl Jwks {
         &self.url
     }
 
-    /// Whether none have been fetched yet.
+    /// Whether there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.load().is_empty()
+        self.fetched.load().keys.is_empty()
     }
 
-    pub(super) fn keys(&self) -> Guard<Arc<Keys>> {
-        self.keys.load()
+    /// Whether nobody has tried yet to fetch it.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.attempts.borrow().1.is_none()
     }
 
-    /// Waits until the set should be fetched: at once the first time, soon as long as that fails, then when a token names a key
-    /// that is not in it, and in any case now and then.
+    pub(super) fn fetched_last(&self) -> Guard<Arc<Fetched>> {
+        self.fetched.load()
+    }
+
+    /// Waits until the set should be fetched: at once the first time, soon as long as there are no keys,
+    /// then when a token names a key that is not in it, and in any case now and then.
     pub async fn due(&self) {
         let (_, last) = *self.attempts.borrow();
         let Some(last) = last else { return };
@@ -77,11 +101,15 @@ impl Jwks {
         }
     }
 
-    /// An attempt has ended with these bytes, or failed. The keys that were there stay when it has
-    /// failed, or when the bytes are no set of keys.
-    pub fn fetched(&self, outcome: Result<impl AsRef<[u8]>, String>) -> Result<(), String> {
-        let keys = outcome.and_then(|bytes| Keys::from_set(&self.config, bytes.as_ref()));
-        let outcome = keys.map(|keys| self.keys.store(Arc::new(keys)));
+    /// An attempt has ended with these bytes, or failed; says whether the keys are others now. Those that
+    /// were there stay when it has failed, or when the bytes are no set of keys.
+    pub fn fetched(&self, outcome: Result<impl AsRef<[u8]>, String>) -> Result<bool, String> {
+        let fetched = outcome.and_then(|bytes| Fetched::read(&self.config, bytes.as_ref()));
+        let outcome = fetched.map(|fetched| {
+            let differs = fetched.set != self.fetched.load().set;
+            self.fetched.store(Arc::new(fetched));
+            differs
+        });
         self.attempts.send_modify(|(count, last)| {
             *count += 1;
             *last = Some(Instant::now());

@@ -68,13 +68,14 @@ impl fmt::Display for Invalid {
 }
 
 impl Verifier {
-    /// What checks tokens as `jwt` says. Keys that `before` has fetched from the same address stay.
+    /// What checks tokens as `jwt` says. Keys that `before` has fetched from the same address stay until
+    /// they have been fetched again.
     pub(super) fn read(jwt: &config::Jwt, before: Option<&Self>) -> Result<Self, Failure> {
         let keys = match &jwt.jwks_url {
             None => Source::Files(Keys::read(jwt)?),
             Some(url) => Source::Url(match before.and_then(Self::jwks) {
                 Some(jwks) if before.is_some_and(|before| before.config == *jwt) => jwks.clone(),
-                _ => Arc::new(Jwks::new(url.as_uri().clone(), jwt.clone())),
+                before => Arc::new(Jwks::new(url.as_uri().clone(), jwt.clone(), before.map(|jwks| &**jwks))),
             }),
         };
         Ok(Self { config: jwt.clone(), keys })
@@ -93,9 +94,10 @@ impl Verifier {
         let now = SystemTime::now();
         let claims = match &self.keys {
             Source::Files(keys) => verify(keys, token)?,
-            Source::Url(jwks) => verify(&jwks.keys(), token)?,
+            Source::Url(jwks) => verify(&jwks.fetched_last().keys, token)?,
         };
         self.not_from_the_future(&claims, now)?;
+        self.of_one_issuer(&claims)?;
         let role = self.role(&claims, roles)?;
         let ruled = Ruled {
             claims: role.claims.values(|name| claims.text(name)),
@@ -127,11 +129,21 @@ impl Verifier {
         }
     }
 
+    /// The library takes a list too, if one of it is the issuer, and of two nobody knows which has signed.
+    fn of_one_issuer(&self, claims: &Claims) -> Result<(), Invalid> {
+        match (&self.config.issuer, claims.0.get("iss")) {
+            (Some(_), Some(Value::Array(_))) => Err(because("`iss` is not well written")),
+            _ => Ok(()),
+        }
+    }
+
     /// When the token ends: at the moment it says, or if that is over by less than clocks may differ,
     /// when that too is over.
     fn expires(&self, claims: &Claims, now: SystemTime) -> Result<SystemTime, Invalid> {
         let expires = claims.0.get("exp").and_then(moment).ok_or_else(|| because("`exp` is not a time"))?;
-        Ok(if expires > now { expires } else { expires + self.config.leeway.get() })
+        let end = if expires > now { expires } else { expires + self.config.leeway.get() };
+        // The library counts whole seconds.
+        if end > now { Ok(end) } else { Err(because("it has expired")) }
     }
 }
 

@@ -102,6 +102,12 @@ impl Access {
         self.jwks().is_some_and(|jwks| jwks.is_empty())
     }
 
+    /// Whether keys are to be fetched, none have been yet, and nobody has tried.
+    #[must_use]
+    pub fn is_about_to_have_keys(&self) -> bool {
+        self.jwks().is_some_and(|jwks| jwks.is_empty() && jwks.is_new())
+    }
+
     /// The keys that are to be fetched, if there are any.
     #[must_use]
     pub fn jwks(&self) -> Option<&Arc<Jwks>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::debug;
 
 use crate::access::Access;
+use crate::access::Invalid;
 use crate::broker::Broker;
 use crate::broker::Live;
 use crate::broker::session::Session;
@@ -29,17 +30,28 @@ impl Broker {
         }
     }
 
-    /// Looks again at what a client has shown, as the rules may have changed.
+    /// Looks again at what a client has shown, as the rules may have changed; and again, should they
+    /// change meanwhile, as whoever looks for that reason may come first and be overruled here.
     pub(super) fn identify_again(&self, session: &Arc<Session>) {
-        let access = self.access();
+        loop {
+            let access = self.access();
+            self.identify_by(&access, session);
+            if Arc::ptr_eq(&access, &self.access()) {
+                return;
+            }
+        }
+    }
+
+    fn identify_by(&self, access: &Access, session: &Arc<Session>) {
         match access.identify_now(session.credentials()) {
             Ok(identity) => {
                 session.set_identity(identity);
                 self.0.expiries.add(session);
                 self.leave_forbidden(session);
             }
-            // Whether it is valid is not known before its key has been fetched.
-            Err(_) if access.awaits_keys() => {}
+            // Whether it is valid will be known in a moment. If it is not known then, the client has to
+            // go: what it was allowed is no longer what anyone has said.
+            Err(Invalid::UnknownKey) if access.is_about_to_have_keys() => {}
             Err(invalid) => {
                 debug!("a client is no longer allowed: {invalid}");
                 self.end(session, Disconnection::Revoked);

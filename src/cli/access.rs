@@ -94,5 +94,5 @@ fn fetch_keys(access: &Access) -> Result<(), Failure> {
         |reason| Failure::Unavailable(format!("cannot fetch the keys of access.jwt.jwks_url: {reason}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| unavailable(error.kind().to_string()))?;
-    jwks.fetched(runtime.block_on(keys::fetch(jwks.url()))).map_err(unavailable)
+    jwks.fetched(runtime.block_on(keys::fetch(jwks.url()))).map(drop).map_err(unavailable)
 }

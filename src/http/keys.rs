@@ -30,9 +30,9 @@ const LARGEST: usize = 256 * 1024;
 pub type Wanted = Option<Arc<Jwks>>;
 
 /// Fetches the keys that are wanted whenever they are due, until nobody can want any more. Each time
-/// others have been fetched `changed` is called.
+/// others have been fetched `changed` is called, and also when the first attempt fails.
 pub async fn keep(mut wanted: watch::Receiver<Wanted>, changed: impl Fn()) {
-    let mut failing = false;
+    let mut failing: Wanted = None;
     loop {
         let jwks = wanted.borrow_and_update().clone();
         let due = async {
@@ -49,25 +49,22 @@ pub async fn keep(mut wanted: watch::Receiver<Wanted>, changed: impl Fn()) {
             },
         }
         let Some(jwks) = jwks else { continue };
-        let fetched = fetch(jwks.url()).await;
-        let first = jwks.is_empty();
-        match jwks.fetched(fetched) {
-            Ok(()) => {
-                if failing || first {
-                    info!("the keys of access.jwt.jwks_url have been fetched");
-                }
-                failing = false;
-                if first {
-                    changed();
-                }
-            }
+        let (first, known) = (jwks.is_new(), failing.as_ref().is_some_and(|one| Arc::ptr_eq(one, &jwks)));
+        let fetched = match timeout(PATIENCE, fetch(jwks.url())).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        };
+        let outcome = jwks.fetched(fetched);
+        match &outcome {
+            Ok(_) if first || known => info!("the keys of access.jwt.jwks_url have been fetched"),
             // Once, and not again every minute.
-            Err(reason) if !failing => {
-                warn!("cannot fetch the keys of access.jwt.jwks_url: {reason}");
-                failing = true;
-            }
-            Err(_) => {}
+            Err(reason) if !known => warn!("cannot fetch the keys of access.jwt.jwks_url: {reason}"),
+            _ => {}
         }
+        if outcome.as_ref().map_or(first, |differs| *differs) {
+            changed();
+        }
+        failing = outcome.is_err().then_some(jwks);
     }
 }
 
