@@ -1,12 +1,20 @@
 //! Access: who is let in, as whom, and what each may do.
 
+mod certified;
+mod expired;
+mod fetched;
+mod key_server;
+mod revoked;
+mod secret;
+mod signed;
+mod signer;
+
 use std::fs;
 
 use crate::support::Client;
 use crate::support::Daemon;
 use crate::support::Way;
 
-/// SHA-256 of `token-of-the-ingest`, as `printf … | sha256sum` says it.
 const RULES: &str = r#"
 [access]
 anonymous = "guest"
