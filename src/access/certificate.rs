@@ -162,3 +162,121 @@ impl Certificates {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::CertificateParams;
+    use rcgen::DistinguishedName;
+    use rcgen::DnType;
+    use rcgen::DnValue;
+    use rcgen::KeyPair;
+    use rcgen::SanType;
+    use rcgen::string::BmpString;
+
+    use super::*;
+
+    fn names(change: impl FnOnce(&mut CertificateParams)) -> Names {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        Names::of(params.self_signed(&key).unwrap().der())
+    }
+
+    fn subject(parts: &[(DnType, DnValue)]) -> Option<Box<str>> {
+        names(|params| {
+            parts
+                .iter()
+                .for_each(|(kind, value)| params.distinguished_name.push(kind.clone(), value.clone()));
+        })
+        .subject
+    }
+
+    fn common(name: &str) -> Option<Box<str>> {
+        subject(&[(DnType::CommonName, name.into())])
+    }
+
+    #[test]
+    fn a_subject_is_written_as_in_rfc_4514() {
+        for (name, expected) in [
+            ("pump 7", "CN=pump 7"),
+            ("a,b+c\"d;e<f>g\\h", "CN=a\\,b\\+c\\\"d\\;e\\<f\\>g\\\\h"),
+            ("#1", "CN=\\#1"),
+            ("1#", "CN=1#"),
+            (" a b ", "CN=\\ a b\\ "),
+            (" ", "CN=\\ "),
+            ("  ", "CN=\\ \\ "),
+            ("a=b", "CN=a=b"),
+            ("é *{}", "CN=é *{}"),
+        ] {
+            assert_eq!(common(name).as_deref(), Some(expected), "{name:?}");
+        }
+        let parts = [
+            (DnType::CountryName, "DE".into()),
+            (DnType::OrganizationName, "Example, Inc.".into()),
+            (DnType::CommonName, "pump".into()),
+        ];
+        assert_eq!(subject(&parts).as_deref(), Some("CN=pump,O=Example\\, Inc.,C=DE"));
+        let odd = DnType::CustomDnType(vec![1, 2, 3, 4]);
+        assert_eq!(subject(&[(odd, "x".into())]).as_deref(), Some("1.2.3.4=x"));
+    }
+
+    #[test]
+    fn a_subject_that_cannot_be_written_so_is_none() {
+        assert_eq!(subject(&[]), None);
+        for name in ["a\0.example", "a\nb", "\u{85}"] {
+            assert_eq!(common(name), None, "{name:?}");
+        }
+        let wide = DnValue::BmpString(BmpString::try_from("pump").unwrap());
+        assert_eq!(subject(&[(DnType::CommonName, wide)]), None);
+        assert_eq!(Names::of(b""), Names::default());
+        assert_eq!(Names::of(b"\x30\x03\x02\x01\x00"), Names::default());
+    }
+
+    #[test]
+    fn alternative_names_are_those_that_are_text() {
+        let all = names(|params| {
+            params.subject_alt_names = vec![
+                SanType::IpAddress("192.0.2.1".parse().unwrap()),
+                SanType::DnsName("a.example".try_into().unwrap()),
+                SanType::Rfc822Name("a@example".try_into().unwrap()),
+                SanType::URI("spiffe://example/a".try_into().unwrap()),
+            ];
+        });
+        assert_eq!(
+            all.alternative.iter().map(|name| &**name).collect::<Vec<_>>(),
+            ["a.example", "a@example", "spiffe://example/a"]
+        );
+    }
+
+    /// Whether a certificate with this subject has the role of those that `pattern` means.
+    fn means(pattern: &str, subject: &str) -> bool {
+        let text = format!("subject = {}\nrole = 'a'", toml::Value::from(pattern));
+        let entry: config::Certificate = toml::from_str(&text).unwrap();
+        let role = Arc::new(Role::new("a", &config::Role::default()));
+        let certificates = Certificates::new(std::iter::once((&entry, role)));
+        certificates.role(&Names { subject: Some(subject.into()), alternative: Vec::new() }).is_some()
+    }
+
+    #[test]
+    fn a_wildcard_in_a_subject_never_takes_the_escape_of_what_follows_it() {
+        for (pattern, subject, expected) in [
+            (r"CN=*,O=Example", r"CN=a,O=Example", true),
+            (r"CN=*,O=Example", r"CN=a\,b,O=Example", true),
+            (r"CN=*,O=Example", r"CN=a\,O=Example", false),
+            (r"CN=*,O=Example", r"CN=a\\,O=Example", true),
+            (r"CN=*,O=Example", r"CN=a\\\,O=Example", false),
+            (r"CN=*,O=Example", r"CN=a\+OU=b,O=Example", true),
+            (r"CN=*+OU=b", r"CN=a+OU=b", true),
+            (r"CN=*+OU=b", r"CN=a\+OU=b", false),
+            (r"CN=a\\,b*", r"CN=a\,bc", true),
+            (r"CN=a\\,b*", r"CN=a,bc", false),
+            (r"CN=a\\2Cb*", r"CN=a\,bc", true),
+            (r"CN=a\\\\\\,b", r"CN=a\\\,b", true),
+            (r"CN=\\#1\\ ", r"CN=\#1\ ", true),
+            (r"*", r"CN=a\,b", true),
+        ] {
+            assert_eq!(means(pattern, subject), expected, "{pattern} {subject}");
+        }
+    }
+}

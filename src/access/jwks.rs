@@ -129,3 +129,129 @@ impl Jwks {
         matches!(timeout(PATIENCE, attempts.changed()).await, Ok(Ok(())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// The public key of RFC 7517, appendix A.1, by two names.
+    const FIRST: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"first","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
+    const SECOND: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"second","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
+
+    fn config(more: &str) -> Jwt {
+        let text = format!("algorithms = ['ES256']\njwks_url = 'https://id.example/keys'\n{more}");
+        toml::from_str(&text).unwrap()
+    }
+
+    fn jwks(before: Option<&Jwks>, url: &'static str, config: Jwt) -> Jwks {
+        Jwks::new(Uri::from_static(url), config, before)
+    }
+
+    fn new() -> Jwks {
+        jwks(None, "https://id.example/keys", config(""))
+    }
+
+    fn failure() -> Result<&'static str, String> {
+        Err("no answer".to_owned())
+    }
+
+    /// How long it takes until the set is due.
+    async fn wait(jwks: &Jwks) -> Duration {
+        let began = Instant::now();
+        jwks.due().await;
+        began.elapsed()
+    }
+
+    fn has(jwks: &Jwks, id: &str) -> bool {
+        let fetched = jwks.fetched_last();
+        let algorithm = crate::access::keys::algorithm(config::Algorithm::ES256);
+        fetched.keys.candidates(algorithm, Some(id)).next().is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_set_is_due_at_once_then_soon_while_there_are_no_keys_and_later_now_and_then() {
+        let jwks = new();
+        assert!(jwks.is_new() && jwks.is_empty());
+        assert_eq!(wait(&jwks).await, Duration::ZERO);
+        assert_eq!(jwks.fetched(failure()), Err("no answer".to_owned()));
+        assert!(!jwks.is_new() && jwks.is_empty());
+        assert_eq!(wait(&jwks).await.as_secs(), RETRY.as_secs());
+        jwks.fetched(Ok(FIRST)).unwrap();
+        assert!(!jwks.is_empty());
+        assert_eq!(wait(&jwks).await.as_secs(), AGE.as_secs());
+        // The keys stay when they cannot be fetched again, and nobody hurries then.
+        for outcome in [failure(), Ok("{"), Ok("{\"keys\":[]}")] {
+            assert!(jwks.fetched(outcome).is_err());
+            assert!(has(&jwks, "first"));
+            assert_eq!(wait(&jwks).await.as_secs(), AGE.as_secs());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens_of_unknown_keys_make_it_due_at_most_once_a_minute() {
+        let jwks = Arc::new(new());
+        jwks.fetched(Ok(FIRST)).unwrap();
+        for _ in 0..1000 {
+            assert!(!jwks.refreshed().await, "it has just been fetched");
+        }
+        assert_eq!(wait(&jwks).await.as_secs(), PAUSE.as_secs());
+        jwks.fetched(Ok(FIRST)).unwrap();
+        assert_eq!(wait(&jwks).await.as_secs(), AGE.as_secs(), "that many tokens are one reason");
+
+        jwks.fetched(Ok(FIRST)).unwrap();
+        tokio::time::advance(PAUSE).await;
+        // After a minute the first of them has it fetched at once, and all of them wait for that.
+        let asking: Vec<_> = (0..3)
+            .map(|_| {
+                tokio::spawn({
+                    let jwks = jwks.clone();
+                    async move { jwks.refreshed().await }
+                })
+            })
+            .collect();
+        assert_eq!(wait(&jwks).await, Duration::ZERO);
+        assert_eq!(jwks.fetched(Ok(SECOND)), Ok(true));
+        for asking in asking {
+            assert!(asking.await.unwrap());
+        }
+        assert!(has(&jwks, "second") && !has(&jwks, "first"));
+        assert!(!jwks.refreshed().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_long_for_keys_that_do_not_come() {
+        let jwks = Arc::new(new());
+        let began = Instant::now();
+        assert!(!jwks.refreshed().await);
+        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+        let asking = tokio::spawn({
+            let jwks = jwks.clone();
+            async move { jwks.refreshed().await }
+        });
+        tokio::task::yield_now().await;
+        let _ = jwks.fetched(failure());
+        assert!(asking.await.unwrap(), "an attempt that has failed has ended too");
+    }
+
+    #[test]
+    fn keys_are_others_when_the_set_is_another() {
+        let jwks = new();
+        for (set, differs) in [(FIRST, true), (FIRST, false), (SECOND, true), (FIRST, true)] {
+            assert_eq!(jwks.fetched(Ok(set)), Ok(differs));
+        }
+    }
+
+    #[test]
+    fn other_rules_of_tokens_keep_the_keys_of_the_same_address() {
+        let before = new();
+        before.fetched(Ok(FIRST)).unwrap();
+        let same = jwks(Some(&before), "https://id.example/keys", config("leeway = '1s'"));
+        assert!(has(&same, "first") && same.is_new());
+        let elsewhere = jwks(Some(&before), "https://id.example/others", config(""));
+        assert!(elsewhere.is_empty());
+        let text = "algorithms = ['EdDSA']\njwks_url = 'https://id.example/keys'";
+        let other = jwks(Some(&before), "https://id.example/keys", toml::from_str(text).unwrap());
+        assert!(other.is_empty(), "none of the keys is for that");
+    }
+}

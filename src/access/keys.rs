@@ -176,7 +176,14 @@ fn from_jwk(jwt: &Jwt, jwk: &Jwk) -> Option<Key> {
     if let Some(only) = &common.key_algorithm {
         algorithms.retain(|algorithm| format!("{algorithm:?}") == only.to_string());
     }
-    Key::new(jwt, common.key_id.as_deref(), DecodingKey::from_jwk(jwk).ok()?, &algorithms)
+    let key = DecodingKey::from_jwk(jwk).ok()?;
+    if key.family() == AlgorithmFamily::Hmac {
+        let length = key.try_get_as_bytes().ok()?.len();
+        let allowed = jwt.algorithms.iter().filter(|allowed| length >= shortest_secret(**allowed));
+        let long_enough: Vec<_> = allowed.map(|allowed| algorithm(*allowed)).collect();
+        algorithms.retain(|algorithm| long_enough.contains(algorithm));
+    }
+    Key::new(jwt, common.key_id.as_deref(), key, &algorithms)
 }
 
 /// Fewest bytes of a secret: as many as the hash has (RFC 7518, 3.2).
@@ -204,5 +211,134 @@ pub(super) fn algorithm(algorithm: config::Algorithm) -> Algorithm {
         config::Algorithm::ES256 => Algorithm::ES256,
         config::Algorithm::ES384 => Algorithm::ES384,
         config::Algorithm::EdDSA => Algorithm::EdDSA,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use serde_json::json;
+
+    use super::*;
+
+    const X: &str = "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4";
+    const Y: &str = "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM";
+
+    fn jwt(algorithms: &str) -> Jwt {
+        toml::from_str(&format!("algorithms = {algorithms}\njwks_file = '/dev/null'")).unwrap()
+    }
+
+    /// The key of RFC 7517, appendix A.1, with these changes.
+    fn curve(changes: &Value) -> Value {
+        changed(json!({"kty": "EC", "crv": "P-256", "x": X, "y": Y}), changes)
+    }
+
+    fn secret(bytes: usize, changes: &Value) -> Value {
+        use base64::Engine;
+        let secret = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(vec![7; bytes]);
+        changed(json!({"kty": "oct", "k": secret}), changes)
+    }
+
+    fn changed(mut jwk: Value, changes: &Value) -> Value {
+        jwk.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        jwk
+    }
+
+    fn read(algorithms: &str, keys: &[Value]) -> Result<Keys, String> {
+        Keys::from_set(&jwt(algorithms), json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    /// What each of these keys checks.
+    fn checks(algorithms: &str, keys: &[Value]) -> Vec<Vec<Algorithm>> {
+        let keys = read(algorithms, keys).map(|keys| keys.0).unwrap_or_default();
+        keys.into_iter().map(|key| key.validation.algorithms).collect()
+    }
+
+    #[test]
+    fn a_key_of_a_set_checks_what_it_is_for_and_what_is_allowed() {
+        use Algorithm::*;
+        let nothing = json!({});
+        let rsa = json!({"kty": "RSA", "n": X, "e": "AQAB"});
+        let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        for (algorithms, key, expected) in [
+            ("['ES256']", curve(&nothing), vec![ES256]),
+            ("['ES256', 'RS256', 'HS256', 'EdDSA']", curve(&nothing), vec![ES256]),
+            ("['ES384', 'RS256', 'HS256']", curve(&nothing), vec![]),
+            ("['ES256']", curve(&json!({"use": "sig", "alg": "ES256", "key_ops": ["verify"]})), vec![ES256]),
+            (
+                "['ES256']",
+                curve(&json!({"key_ops": ["sign", "verify"], "x5t": "a", "odd": [1]})),
+                vec![ES256],
+            ),
+            ("['ES256']", curve(&json!({"use": "enc"})), vec![]),
+            ("['ES256']", curve(&json!({"use": "other"})), vec![]),
+            ("['ES256']", curve(&json!({"key_ops": ["sign"]})), vec![]),
+            ("['ES256']", curve(&json!({"key_ops": []})), vec![]),
+            ("['ES256', 'ES384']", curve(&json!({"alg": "ES384"})), vec![]),
+            ("['ES256', 'HS256']", curve(&json!({"alg": "HS256"})), vec![]),
+            ("['ES256', 'ES384']", curve(&json!({"crv": "P-521"})), vec![]),
+            ("['ES256']", curve(&json!({"crv": "secp256k1"})), vec![]),
+            ("['ES256']", curve(&json!({"x": "!"})), vec![]),
+            ("['RS256', 'PS512', 'HS256']", rsa.clone(), vec![RS256, PS512]),
+            ("['RS256', 'PS512']", changed(rsa.clone(), &json!({"alg": "RS256"})), vec![RS256]),
+            ("['RS256']", changed(rsa.clone(), &json!({"alg": "RSA-OAEP"})), vec![]),
+            ("['HS256', 'ES256']", rsa, vec![]),
+            ("['EdDSA', 'HS256']", ed.clone(), vec![EdDSA]),
+            ("['EdDSA']", changed(ed, &json!({"crv": "X25519"})), vec![]),
+            ("['HS256', 'HS384', 'HS512']", secret(64, &nothing), vec![HS256, HS384, HS512]),
+            ("['HS256', 'HS384', 'HS512']", secret(63, &nothing), vec![HS256, HS384]),
+            ("['HS256', 'HS384', 'HS512']", secret(32, &nothing), vec![HS256]),
+            ("['HS256', 'HS384', 'HS512']", secret(31, &nothing), vec![]),
+            ("['HS256']", secret(0, &nothing), vec![]),
+            ("['HS256', 'ES256']", secret(64, &json!({"alg": "ES256"})), vec![]),
+            ("['RS256', 'ES256']", secret(64, &nothing), vec![]),
+        ] {
+            let mut found = checks(algorithms, std::slice::from_ref(&key)).concat();
+            found.sort_by_key(|algorithm| format!("{algorithm:?}"));
+            let mut expected = expected;
+            expected.sort_by_key(|algorithm| format!("{algorithm:?}"));
+            assert_eq!(found, expected, "{algorithms} {key}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_understood_leaves_the_others_of_its_set() {
+        let good = curve(&json!({"kid": "good"}));
+        for odd in [
+            json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"}),
+            json!({"kty": "EC", "crv": "P-256"}),
+            json!({"kty": "oct", "k": "not base64!"}),
+            curve(&json!({"crv": "brainpoolP256r1"})),
+            curve(&json!({"alg": "XS256"})),
+            curve(&json!({"key_ops": ["odd"]})),
+        ] {
+            let keys = [odd.clone(), good.clone()];
+            let last = checks("['ES256']", &keys).pop();
+            assert_eq!(last, Some(vec![Algorithm::ES256]), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_checked_with_the_key_that_it_names_or_with_any_if_it_names_none() {
+        let keys = [curve(&json!({"kid": "a"})), curve(&json!({"kid": "b"})), curve(&json!({}))];
+        let keys = read("['ES256']", &keys).unwrap();
+        let count = |algorithm, id| keys.candidates(algorithm, id).count();
+        assert_eq!(count(Algorithm::ES256, None), 3);
+        // One that has no name may be the one that is meant.
+        assert_eq!(count(Algorithm::ES256, Some("a")), 2);
+        assert_eq!(count(Algorithm::ES256, Some("A")), 1);
+        assert_eq!(count(Algorithm::ES256, Some("")), 1);
+        assert_eq!(count(Algorithm::HS256, Some("a")), 0);
+        assert_eq!(count(Algorithm::ES384, None), 0);
+    }
+
+    #[test]
+    fn what_is_no_set_is_refused() {
+        for bytes in ["", "{}", "[]", "{\"keys\":7}", "{\"keys\":[", "null", "{\"keys\":[]} x"] {
+            let error = Keys::from_set(&jwt("['ES256']"), bytes.as_bytes()).unwrap_err();
+            assert!(error.starts_with("it is not a set of keys (JWKS): "), "{bytes}: {error}");
+        }
+        let none = read("['ES256']", &[]).unwrap_err();
+        assert_eq!(none, "none of its keys is for one of `algorithms`");
     }
 }

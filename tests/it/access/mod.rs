@@ -4,6 +4,7 @@ mod certified;
 mod expired;
 mod fetched;
 mod key_server;
+mod mistakes;
 mod revoked;
 mod secret;
 mod signed;
