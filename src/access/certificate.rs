@@ -100,7 +100,8 @@ fn sealed(name: &str) -> String {
         let escaped = rest.clone().next().filter(|next| SPECIAL.contains(next) || [' ', '#'].contains(next));
         if let ('\\', Some(escaped)) = (character, escaped) {
             rest.next();
-            text += &format!("{:02X}", u32::from(escaped));
+            // Writing to a `String` does not fail.
+            let _ = write!(text, "{:02X}", u32::from(escaped));
         }
     }
     text
@@ -185,9 +186,9 @@ mod tests {
 
     fn subject(parts: &[(DnType, DnValue)]) -> Option<Box<str>> {
         names(|params| {
-            parts
-                .iter()
-                .for_each(|(kind, value)| params.distinguished_name.push(kind.clone(), value.clone()));
+            for (kind, value) in parts {
+                params.distinguished_name.push(kind.clone(), value.clone());
+            }
         })
         .subject
     }

@@ -44,7 +44,10 @@ pub enum Error {
 impl Error {
     pub(super) fn in_file(file: &Path, text: &str, span: Range<usize>, message: &str) -> Self {
         let place = Place::new(text, span);
-        let message = if place.is_secret { without_value(message) } else { plain(message) };
+        let (place, message) = match place.redacted() {
+            Some(redacted) => (redacted, without_value(message)),
+            None => (place, plain(message)),
+        };
         Self::InFile { file: file.to_owned(), place, message }
     }
 
@@ -140,8 +143,6 @@ pub struct Place {
     after: String,
     /// Characters that the place is wide, at least 1.
     width: usize,
-    /// Whether the line holds what nobody may see, which is left out.
-    is_secret: bool,
 }
 
 impl Place {
@@ -152,30 +153,29 @@ impl Place {
         let line = before.matches('\n').count() + 1;
         let before = before.rsplit('\n').next().unwrap_or_default();
         let after = after.lines().next().unwrap_or_default();
-        let place = Self {
+        Self {
             line,
             column: before.chars().count() + 1,
             before: printable(before),
             after: printable(after),
             width: marked.chars().count().max(1),
-            is_secret: false,
-        };
-        place.redacted()
+        }
     }
 
-    /// This place, without the value on its line if that may be a token.
-    fn redacted(self) -> Self {
+    /// This place without the value on its line, if that may be a token.
+    fn redacted(&self) -> Option<Self> {
         let text = format!("{}{}", self.before, self.after);
-        let Some((key, _)) = text.split_once('=').filter(|(key, _)| is_of_secret(key)) else { return self };
+        let (key, _) = text.split_once('=').filter(|(key, _)| is_of_secret(key))?;
         let shown = format!("{key}= ");
         let (before, after) = shown.split_at_checked(self.before.len()).unwrap_or((&shown, ""));
         let after = format!("{after}{REDACTED}");
-        Self { width: self.width.min(after.len()), before: before.to_owned(), after, is_secret: true, ..self }
+        let width = self.width.min(after.chars().count());
+        Some(Self { line: self.line, column: self.column, before: before.to_owned(), after, width })
     }
 
     /// Shows the line with carets under the place.
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, before, after, width, column: _, is_secret: _ } = self;
+        let Self { line, before, after, width, column: _ } = self;
         let margin = " ".repeat(line.to_string().len());
         // A tab stays a tab, so that the carets stand under the place whatever its width.
         let indent: String = before.chars().map(|letter| if letter == '\t' { '\t' } else { ' ' }).collect();

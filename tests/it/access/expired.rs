@@ -37,19 +37,21 @@ fn a_client_goes_when_its_token_ends_and_comes_back_with_another() {
     let connect = |way, end| Client::connect_as(node.daemon.address, way, &token(end)).unwrap();
     let mut other = connect(Way::WebSocket4, from_now(60.0));
     other.subscribe("\"room\"");
-    for (n, way) in [Way::WebSocket4, Way::WebSocket3, Way::Polling4, Way::Upgrade4].into_iter().enumerate() {
+    let mut gone = 0.0;
+    for way in [Way::WebSocket4, Way::WebSocket3, Way::Polling4, Way::Upgrade4] {
         let end = from_now(1.2);
         let mut client = connect(way, end);
         client.subscribe("\"room\"");
-        if n == 0 {
+        if way == Way::WebSocket4 {
             // What reads its token again does not make it last.
             node.load(&(std::fs::read_to_string(node.file()).unwrap() + "\n"));
         }
         client.await_end();
         let late = from_now(-end);
         assert!((-0.02..LATE).contains(&late), "{way:?}: {late} s late");
-        node.daemon.await_metric(EXPIRED, 1.0 + n as f64);
-        assert_eq!(node.daemon.metric("humble_broker_subscriptions"), 1.0);
+        gone += 1.0;
+        node.daemon.await_metric(EXPIRED, gone);
+        node.daemon.await_metric("humble_broker_subscriptions", 1.0);
         let mut again = connect(way, from_now(60.0));
         again.subscribe("\"room\"");
         assert_eq!(other.ask("[\"publish\",\"room\",1]"), "[]");
@@ -59,7 +61,7 @@ fn a_client_goes_when_its_token_ends_and_comes_back_with_another() {
         assert_eq!(again.ask("[\"unsubscribe\",\"room\"]"), "[]");
     }
     other.assert_silence();
-    assert_eq!(node.daemon.metric(REVOKED), 0.0);
+    assert!(node.daemon.metric(REVOKED) < 0.5);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Access: who is let in, as whom, and what each may do.
 
 mod certified;
+mod claimed;
 mod expired;
 mod fetched;
 mod key_server;
 mod mistakes;
+mod packed;
+mod race;
 mod revoked;
 mod secret;
 mod signed;

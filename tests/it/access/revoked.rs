@@ -1,29 +1,18 @@
 //! Other rules while clients are there: who is no longer allowed goes, and nobody keeps what it may not.
 
-use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
-use std::time::Instant;
-
 use aws_lc_rs::digest;
 use humble_broker::protocol::Generation;
-use humble_broker::wire::payload::Packet;
 
 use super::refusal;
 use crate::support::Client;
-use crate::support::DEADLINE;
 use crate::support::Reloading;
 use crate::support::Way;
-use crate::support::websocket::Incoming;
-use crate::support::websocket::WebSocket;
 
 const REVOKED: &str = "humble_broker_disconnections_total{reason=\"revoked\"}";
 const UNAUTHORIZED: &str = "humble_broker_connections_refused_total{reason=\"unauthorized\"}";
 const FORBIDDEN: &str = "humble_broker_events_total{event=\"subscribe\",outcome=\"forbidden\"}";
 
-const ROLES: &str = r#"
+pub(super) const ROLES: &str = r#"
 [access.roles.guest]
 subscribe = { allow = ["public"] }
 [access.roles.reader]
@@ -35,10 +24,10 @@ broadcast = true
 "#;
 
 /// These tokens, each with its role.
-fn tokens(tokens: &[(&str, &str)]) -> String {
+pub(super) fn tokens(tokens: &[(&str, &str)]) -> String {
     let hash = |token: &str| -> String {
         let hash = digest::digest(&digest::SHA256, token.as_bytes());
-        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     };
     let entry = |(token, role): &(&str, &str)| {
         format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = '{role}'\n", hash(token))
@@ -57,7 +46,7 @@ fn of_many_tokens_one_is_revoked_and_only_its_clients_go() {
     for way in Way::ALL {
         let node = Reloading::start(&both);
         let address = node.daemon.address;
-        let mut enter = |token| {
+        let enter = |token| {
             let mut client = Client::connect_as(address, way, token).unwrap();
             client.subscribe("\"news.a\"");
             client.subscribe("\"public\"");
@@ -75,14 +64,14 @@ fn of_many_tokens_one_is_revoked_and_only_its_clients_go() {
             beta.expect("[\"data\",\"news.a\",1]");
             beta.assert_silence();
         }
-        assert_eq!(node.daemon.metric(REVOKED), 2.0, "{way:?}");
-        assert_eq!(node.daemon.metric("humble_broker_subscriptions"), 4.0, "{way:?}");
+        node.daemon.await_metric(REVOKED, 2.0);
+        node.daemon.await_metric("humble_broker_subscriptions", 4.0);
         let expected = match way.generation() {
             Generation::V3 => "44\"unauthorized\"",
             Generation::V4 => "44{\"message\":\"unauthorized\"}",
         };
         assert_eq!(told(Client::connect_as(address, way, "alpha")), expected);
-        assert_eq!(node.daemon.metric(UNAUTHORIZED), 1.0);
+        node.daemon.await_metric(UNAUTHORIZED, 1.0);
         // And back again.
         node.load(&both);
         Client::connect_as(address, way, "alpha").unwrap().subscribe("\"news.a\"");
@@ -112,7 +101,7 @@ fn a_pattern_less_means_the_rooms_that_it_has_meant_are_left_and_no_others() {
         reader.expect("[\"data\",\"public\",1]");
         reader.assert_silence();
         assert_eq!(refusal(&mut reader, "[\"subscribe\",\"news.a\"]"), "forbidden");
-        assert_eq!(node.daemon.metric(FORBIDDEN) - forbidden, 1.0);
+        node.daemon.await_metric(FORBIDDEN, forbidden + 1.0);
         // A prohibition does the same, and the token may get another role.
         node.load(&text.replace(
             "\"public\"] }\n[access.roles.writer]",
@@ -128,7 +117,7 @@ fn a_pattern_less_means_the_rooms_that_it_has_meant_are_left_and_no_others() {
         node.load(&text);
         assert_eq!(writer.ask("[\"publish\",\"news.a\",4]"), "[]");
         reader.assert_silence();
-        assert_eq!(node.daemon.metric(REVOKED) - gone, 0.0, "nobody had to go");
+        assert!(node.daemon.metric(REVOKED) - gone < 0.5, "nobody had to go");
     }
 }
 
@@ -149,7 +138,7 @@ fn rules_where_there_were_none_hold_for_those_who_are_there_and_none_let_everyon
         assert_eq!(refusal(&mut reader, "[\"publish\",\"news.a\",1]"), "forbidden");
         assert_eq!(refusal(&mut reader, "[\"subscribe\",\"other\"]"), "forbidden");
         assert_eq!(refusal(&mut reader, "[\"broadcast\",1]"), "forbidden");
-        assert_eq!(node.daemon.metric("humble_broker_subscriptions"), 1.0);
+        node.daemon.await_metric("humble_broker_subscriptions", 1.0);
         // Whoever shows nothing is a guest now.
         node.load(&format!("access.anonymous = 'guest'\n{rules}"));
         let mut guest = Client::connect(address, way);
@@ -164,7 +153,7 @@ fn rules_where_there_were_none_hold_for_those_who_are_there_and_none_let_everyon
         }
         Client::connect(address, way);
         Client::connect_as(address, way, "no-such-token").unwrap();
-        assert_eq!(node.daemon.metric(REVOKED), 1.0);
+        node.daemon.await_metric(REVOKED, 1.0);
     }
 }
 
@@ -213,153 +202,4 @@ fn rules_that_cannot_be_used_leave_the_old_ones_in_force() {
     node.load(&good);
     reader.await_end();
     Client::connect_as(node.daemon.address, Way::WebSocket4, "beta-beta-beta-beta").unwrap();
-}
-
-/// What one client of those that come and go has seen.
-#[derive(Default)]
-struct Seen {
-    open: AtomicUsize,
-    secret: AtomicUsize,
-    sessions: AtomicUsize,
-}
-
-/// Comes, asks for the room again and again, and goes, until it is `over`.
-fn come_and_go(address: SocketAddr, token: &str, over: &AtomicBool, seen: &Seen) {
-    while !over.load(SeqCst) {
-        let mut socket = WebSocket::open(address, &Way::WebSocket4.target("websocket"));
-        socket.send(&format!("40{{\"token\":\"{token}\"}}"));
-        let mut connected = hear(&mut socket, "40{", seen);
-        for id in 0..30 {
-            if !connected {
-                break;
-            }
-            socket.send(&format!("42{id}[\"subscribe\",\"room\"]"));
-            connected = hear(&mut socket, &format!("43{id}["), seen);
-        }
-        seen.sessions.fetch_add(1, SeqCst);
-    }
-}
-
-/// Reads up to an answer; whether there was one.
-fn hear(socket: &mut WebSocket, answer: &str, seen: &Seen) -> bool {
-    loop {
-        match socket.next() {
-            Incoming::Text(text) if text.starts_with(answer) => return true,
-            Incoming::Text(text) => {
-                seen.open.fetch_add(text.matches("open").count(), SeqCst);
-                seen.secret.fetch_add(text.matches("secret").count(), SeqCst);
-                if text == "2" {
-                    socket.send("3");
-                }
-            }
-            _ => return false,
-        }
-    }
-}
-
-#[test]
-fn nobody_has_a_right_that_a_reload_has_taken_however_it_comes_and_asks() {
-    let may = tokens(&[("alpha", "reader"), ("beta", "beta"), ("gamma", "writer")])
-        + &ROLES.replace("\"news.*\"", "\"room\"")
-        + "[access.roles.beta]\nsubscribe = { allow = ['*'] }\n";
-    // Both ways of losing it: the role of one may not any more, and the other is nobody any more.
-    let may_not = tokens(&[("alpha", "reader"), ("gamma", "writer")])
-        + ROLES
-        + "[access.roles.beta]\nsubscribe = { allow = ['*'] }\n";
-    let node = Reloading::start(&may);
-    let mut writer = Client::connect_as(node.daemon.address, Way::WebSocket4, "gamma").unwrap();
-    let (over, seen, mut rounds) = (AtomicBool::new(false), Seen::default(), 0);
-    std::thread::scope(|scope| {
-        for token in ["alpha", "beta", "alpha", "beta"] {
-            let (address, over, seen) = (node.daemon.address, &over, &seen);
-            scope.spawn(move || come_and_go(address, token, over, seen));
-        }
-        let began = Instant::now();
-        let stop = Stop(&over);
-        while (began.elapsed() < Duration::from_secs(4) || rounds < 10) && began.elapsed() < DEADLINE {
-            node.load(&may_not);
-            for n in 0..5 {
-                assert_eq!(writer.ask(&format!("[\"publish\",\"room\",\"secret {n}\"]")), "[]");
-            }
-            assert_eq!(node.daemon.metric("humble_broker_rooms"), 0.0, "somebody is still there");
-            node.load(&may);
-            node.daemon.await_metric("humble_broker_rooms", 1.0);
-            for n in 0..5 {
-                assert_eq!(writer.ask(&format!("[\"publish\",\"room\",\"open {n}\"]")), "[]");
-            }
-            rounds += 1;
-        }
-        drop(stop);
-    });
-    let count = |count: &AtomicUsize| count.load(SeqCst);
-    assert_eq!(count(&seen.secret), 0, "in {rounds} rounds");
-    assert!(
-        rounds >= 10 && count(&seen.sessions) > 10,
-        "{rounds} rounds, {} sessions",
-        count(&seen.sessions)
-    );
-    assert!(count(&seen.open) > 0, "nobody was ever in the room");
-    assert!(!node.daemon.log().contains("panicked"));
-}
-
-/// Ends the others, even when this thread panics.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
-}
-
-#[test]
-fn clients_of_message_pack_show_their_token_and_hear_the_refusal_in_their_own_form() {
-    let text = format!("socketio.parser = 'msgpack'\n{}{ROLES}", tokens(&[("alpha", "reader")]));
-    let node = Reloading::start(&text);
-    let enter = |way: Way, auth: &[u8]| {
-        if way.generation() == Generation::V3 {
-            return Client::open_with(node.daemon.address, way, std::str::from_utf8(auth).unwrap());
-        }
-        let mut client = Client::open(node.daemon.address, way);
-        let (fields, data): (&[u8], &[u8]) =
-            if auth.is_empty() { (b"\x82", b"") } else { (b"\x83", b"\xa4data") };
-        client.send_binary(&[fields, b"\xa4type\x00\xa3nsp\xa1/", data, auth].concat());
-        client
-    };
-    for way in [Way::WebSocket4, Way::Polling4] {
-        let mut client = enter(way, b"\x81\xa5token\xa5alpha");
-        assert!(client.binary().starts_with(b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data\x81\xa3sid\xb0"));
-        client.send_binary(b"\x84\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa9subscribe\xa5other\xa2id\x07");
-        let answer = client.binary();
-        assert!(answer.windows(9).any(|window| window == b"forbidden"), "{answer:x?}");
-        for wrong in [
-            &b""[..],
-            b"\x80",
-            b"\xc0",
-            b"\x81\xa5token\xa4alph",
-            b"\x81\xa5token\xa0",
-            b"\x81\xa5token\x07",
-            b"\x81\xa5token\xc4\x05alpha",
-            b"\x81\xa5token\x91\xa5alpha",
-            b"\x82\xa5token\xa5alpha\xa5token\xa5alpha",
-            b"\x81\xa5Token\xa5alpha",
-            b"\xa5alpha",
-            b"\x91\xa5alpha",
-        ] {
-            let mut client = enter(way, wrong);
-            let expected = b"\x83\xa4type\x04\xa3nsp\xa1/\xa4data\x81\xa7message\xacunauthorized";
-            assert_eq!(client.packet(), Packet::Binary(expected.to_vec().into()), "{way:?} {wrong:x?}");
-            client.await_end();
-        }
-    }
-    for way in [Way::WebSocket3, Way::Polling3] {
-        let mut client = enter(way, b"&token=alpha");
-        let connected = client.binary();
-        assert!(connected.windows(6).any(|window| window == b"\xa4type\x00"), "{connected:x?}");
-        for wrong in [&b"&token=beta"[..], b"&token=", b"&other=alpha"] {
-            let mut client = enter(way, wrong);
-            let expected = b"\x83\xa4type\x04\xa3nsp\xa1/\xa4data\xacunauthorized";
-            assert_eq!(client.packet(), Packet::Binary(expected.to_vec().into()), "{way:?} {wrong:x?}");
-            client.await_end();
-        }
-    }
 }

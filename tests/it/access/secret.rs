@@ -157,6 +157,6 @@ fn a_refusal_comes_as_late_whatever_is_wrong() {
         medians.push(times[times.len() / 2]);
     }
     medians.sort();
-    let spread = medians[medians.len() - 1] - medians[0];
-    assert!(spread < Duration::from_millis(50), "{medians:?}");
+    let latest = medians[0] + Duration::from_millis(50);
+    assert!(medians.iter().all(|median| *median < latest), "{medians:?}");
 }
