@@ -34,8 +34,9 @@ pub struct Jwt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks_file: Option<FilePath>,
 
-    /// Address of such a set: `https` only. It is fetched when the broker starts and when a token names a
-    /// key that is not in it, at most once a minute; while it cannot be, the keys that were there stay.
+    /// Address of such a set: `https` only. It is fetched when the broker starts, every 10 minutes, and when
+    /// a token names a key that is not in it, at most once a minute; while it cannot be, the keys that were
+    /// there stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks_url: Option<HttpsUrl>,
 
