@@ -2,6 +2,7 @@
 
 use super::signer::Signer;
 use crate::support::daemon::command;
+use crate::support::tls::Authority;
 
 const ROLE: &str = "[access.roles.user]\n";
 
@@ -85,6 +86,17 @@ fn what_contradicts_itself_is_shown_where_it_does() {
             format!("[access.jwt]\nalgorithms = ['RS256']\nrole = 'x'\n{url}\n{ROLE}"),
             "3:8: there is no role `x`",
         ),
+    ];
+    for (text, expected) in cases {
+        let error = check(&text);
+        assert!(error.starts_with(expected), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_understood_is_shown_where_it_is() {
+    let url = "jwks_url = 'https://id.example/keys'";
+    let cases = [
         (format!("[access.jwt]\n{url}\n{ROLE}"), "1:1: missing key `algorithms`"),
         (
             format!("[access.jwt]\nalgorithms = ['none']\n{url}\n{ROLE}"),
@@ -178,7 +190,6 @@ fn keys_that_cannot_be_used_are_named_with_what_would_be_right() {
     let set = super::signer::set(&[p256.jwk(jsonwebtoken::Algorithm::ES256, "a")]);
     let two = format!("{}{}", rsa.public, p256.public);
     let p521 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
-    let certificate = crate::support::tls::Authority::new().pem;
     let private = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let secret = "a secret that is long enough for 256 bits";
     for (algorithms, key, text, expected) in [
@@ -263,11 +274,21 @@ fn keys_that_cannot_be_used_are_named_with_what_would_be_right() {
         assert!(reason.contains(expected), "{config}: {error}");
         assert!(text.is_empty() || !error.contains(text.trim()), "{error}");
     }
-    let certificate = write("certificate", &certificate);
-    let config = format!("[access.jwt]\nalgorithms = ['ES256']\nkey_file = '{certificate}'\n{ROLE}");
-    let path = write("broker.toml", &config);
-    let output = command().args(["--check-config", "--config", &path]).output().unwrap();
-    // A certificate holds a public key; whether it is taken or not, it is never a secret.
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() || error.contains("it is not a public key of RSA"), "{error}");
+}
+
+#[test]
+fn a_certificate_is_never_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("certificate"), Authority::new().pem).unwrap();
+    let certificate = path("certificate");
+    for algorithm in ["HS256", "ES384", "RS256"] {
+        let config =
+            format!("[access.jwt]\nalgorithms = ['{algorithm}']\nkey_file = '{certificate}'\n{ROLE}");
+        std::fs::write(path("broker.toml"), config).unwrap();
+        let output = command().args(["--check-config", "--config", &path("broker.toml")]).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{algorithm}");
+        assert!(error.contains("it is "), "{algorithm}: {error}");
+    }
 }
