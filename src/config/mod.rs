@@ -431,7 +431,8 @@ mod tests {
             (
                 "HUMBLE_BROKER_LIMIT__NESTING",
                 "1",
-                "unknown key `limit`, expected one of `server`, `admin`, `socketio`, `limits`, `drain`, `log`",
+                "unknown key `limit`, expected one of `server`, `admin`, `socketio`, `limits`, `access`, `drain`, \
+                 `log`",
             ),
             ("HUMBLE_BROKER_PORT", "5000", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),
             ("HUMBLE_BROKER_SERVER__", "5000", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),
