@@ -4,6 +4,7 @@ mod admit;
 mod allowance;
 mod deliver;
 mod dispatch;
+mod ending;
 pub mod engine;
 mod members;
 mod session;
@@ -11,7 +12,6 @@ mod sockets;
 mod subscribe;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -20,19 +20,13 @@ use crate::config::SlowConsumer;
 use crate::config::SocketIo;
 use crate::protocol::Bounds;
 use crate::protocol::Encoding;
-use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::metrics;
 use crate::wire::links::Links;
 
 use allowance::Allowance;
 use engine::Engine;
 use members::Members;
-use session::Session;
 use sockets::Sockets;
-
-/// How long a client whose session is being ended hears a refusal for what it still sends,
-/// before its connection is closed: long enough for what was on its way.
-const FAREWELL: Duration = Duration::from_millis(100);
 
 /// A cheap handle on the broker of this node.
 #[derive(Clone)]
@@ -99,33 +93,5 @@ impl Broker {
     /// From now on this holds for every event, whoever emits it.
     pub fn reload(&self, live: Live) {
         self.0.live.store(Arc::new(live));
-    }
-
-    /// Ends every session, as clients need it to come back by themselves; from now on nobody is
-    /// admitted. What was accepted before is still delivered.
-    pub async fn end_all(&self) {
-        let sessions = self.0.members.close();
-        for session in &sessions {
-            session.link().fate().condemn(Disconnection::Drain);
-        }
-        tokio::time::sleep(FAREWELL).await;
-        for session in &sessions {
-            self.conclude(session);
-        }
-        // Those who never became members: handshakes without a CONNECT, namespaces left.
-        for link in self.0.links.all() {
-            if !link.is_ending() {
-                link.close(Disconnection::Drain);
-            }
-        }
-    }
-
-    /// Puts the mark of the end behind everything that is queued for the session.
-    fn conclude(&self, session: &Session) {
-        self.0.members.depart(session, || {
-            self.0.sockets.leave_all(session.id());
-            session.link().set_ending();
-            self.0.sockets.end(self.0.encoding, session.id());
-        });
     }
 }

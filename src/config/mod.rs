@@ -82,13 +82,17 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, Error> {
         let document = sources.read()?;
         let table = sources.merge(&document)?;
-        let place = |key| Some(table.get_ref().get("server")?.get_ref().as_table()?.get(key)?.span());
+        let place = |section, key| Some(table.get_ref().get(section)?.get_ref().as_table()?.get(key)?.span());
         let config = Self::deserialize(Deserializer::from(table.clone()))
             .map_err(|error| sources.blame(&document, error.span(), error.message()))?;
-        match config.server.contradiction() {
-            Some((key, message)) => Err(sources.blame(&document, place(key), message)),
-            None => Ok(config),
+        for (section, contradiction) in
+            [("server", config.server.contradiction()), ("drain", config.drain.contradiction())]
+        {
+            if let Some((key, message)) = contradiction {
+                return Err(sources.blame(&document, place(section, key), message));
+            }
         }
+        Ok(config)
     }
 
     /// What takes the place of this configuration when `wanted` is loaded while the broker runs.
@@ -168,7 +172,7 @@ mod tests {
                 keys += 1;
             }
         }
-        assert!(keys >= 34, "{keys}");
+        assert!(keys >= 36, "{keys}");
     }
 
     #[test]
@@ -277,7 +281,7 @@ mod tests {
              events_per_second = 1\nbytes_per_second = '1 B'\nsend_queue = '1 B'\nslow_consumer = 'drop'\n\
              write_stall = '1s'\nsend_queue_total = '1 B'\nheader_timeout = '1s'\nheader_size = '8 KiB'\n\
              body_timeout = '1s'\nrequests_per_connection = 1\n\
-             [drain]\ntimeout = '1s'\n\
+             [drain]\nnotice = '1s'\nspread = '1s'\ntimeout = '2s'\n\
              [log]\nlevel = 'debug'\nformat = 'json'",
             &[],
             &[],
@@ -298,7 +302,7 @@ mod tests {
             needs_restart,
             saying("at restart").into_iter().filter(|key| key != tls_itself).collect::<Vec<_>>()
         );
-        assert!(changed.len() >= 24 && needs_restart.len() >= 18, "{changed:?} {needs_restart:?}");
+        assert!(changed.len() >= 26 && needs_restart.len() >= 18, "{changed:?} {needs_restart:?}");
     }
 
     #[test]
@@ -320,7 +324,7 @@ mod tests {
             assert!(said_here, "{name}: {paragraph}");
             keys += 1;
         }
-        assert!(keys >= 43, "{keys}");
+        assert!(keys >= 45, "{keys}");
     }
 
     #[test]
@@ -397,7 +401,11 @@ mod tests {
                 "25",
                 "`25` is not a length of time; write a number and a unit, like `5s`",
             ),
-            ("HUMBLE_BROKER_DRAIN__TIMEOUTS", "25s", "unknown key `timeouts`, expected `timeout`"),
+            (
+                "HUMBLE_BROKER_DRAIN__TIMEOUTS",
+                "25s",
+                "unknown key `timeouts`, expected one of `notice`, `spread`, `timeout`",
+            ),
             (
                 "HUMBLE_BROKER_LIMIT__NESTING",
                 "1",

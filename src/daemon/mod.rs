@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::config::Sources;
 use crate::failure::Failure;
 use crate::http;
+use crate::http::Stage;
 use crate::http::Terms;
 use crate::http::admin;
 use crate::http::admin::Admin;
@@ -99,8 +100,10 @@ struct Daemon {
     asks: mpsc::Receiver<Ask>,
     supervisor: Supervisor,
     phase: watch::Sender<Phase>,
-    /// Tells the tasks that it is over.
-    stop: watch::Sender<bool>,
+    /// How far the listener for clients has come.
+    clients: watch::Sender<Stage>,
+    /// How far the listeners for operators have come, those that there are.
+    operators: watch::Sender<Stage>,
 }
 
 impl Daemon {
@@ -133,51 +136,46 @@ impl Daemon {
             upgrade_timeout: config.socketio.upgrade_timeout.get(),
         };
         let mut routes = public::routes(config.server.path.as_str(), endpoint);
-        let operators = admin::routes(
+        let for_operators = admin::routes(
             Admin { health, metrics: metrics.clone(), links: links.clone() },
             config.admin.metrics,
         );
         let terms =
             Terms { entrance: Entrance::default(), live: live.clone(), traffic: metrics.traffic.clone() };
         let mut supervisor = Supervisor::default();
-        let stop = watch::Sender::new(false);
+        let [clients, operators] = [Stage::Open; 2].map(watch::Sender::new);
         match admin {
             Some(listener) => {
-                let operators = public::counted(operators);
+                let routes = public::counted(for_operators);
+                let stage = operators.subscribe();
                 supervisor.spawn(
                     "admin listener",
-                    http::serve(
-                        listener,
-                        operators,
-                        Gate::operators(gate::OPERATORS),
-                        terms.clone(),
-                        stop.subscribe(),
-                    ),
+                    http::serve(listener, routes, Gate::operators(gate::OPERATORS), terms.clone(), stage),
                 );
             }
-            None => routes = routes.merge(operators),
+            None => routes = routes.merge(for_operators),
         }
         let (control_routes, asks) = control::routes();
         if let Some(listener) = control {
             let gate = Gate::operators(gate::CONTROLLERS);
             supervisor.spawn(
                 "control listener",
-                http::serve(listener, control_routes, gate, terms.clone(), stop.subscribe()),
+                http::serve(listener, control_routes, gate, terms.clone(), operators.subscribe()),
             );
         }
         let routes = public::counted(routes);
         let terms = Terms { entrance: Entrance::for_clients(&config.server, tls.clone()), ..terms };
-        supervisor
-            .spawn("public listener", http::serve(public, routes, gate.clone(), terms, stop.subscribe()));
+        let stage = clients.subscribe();
+        supervisor.spawn("public listener", http::serve(public, routes, gate.clone(), terms, stage));
         supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
-        supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone(), stop.subscribe()));
+        supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone()));
         info!("serving clients on {}, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
         let mut sources = sources.clone();
         sources.hold();
         let reloads = metrics.reloads.clone();
         let reload = Reload { sources, config, broker, links, gate, live, tls, logger, metrics: reloads };
-        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, stop })
+        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, clients, operators })
     }
 
     async fn serve(mut self) -> Result<(), Failure> {
@@ -213,15 +211,11 @@ impl Daemon {
     }
 }
 
-async fn upkeep(metrics: Metrics, gate: Gate, mut stop: watch::Receiver<bool>) {
+async fn upkeep(metrics: Metrics, gate: Gate) {
     let mut ticks = interval(UPKEEP);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {
-                metrics.upkeep();
-                gate.upkeep();
-            }
-            () = http::stopped(&mut stop) => return,
-        }
+        ticks.tick().await;
+        metrics.upkeep();
+        gate.upkeep();
     }
 }

@@ -62,6 +62,8 @@ impl Daemon {
         let notifications = listen(manager.try_clone().unwrap());
         let mut child = command
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            // Most tests are not about how the daemon ends, and need not wait for it.
+            .args(["--set", "drain.spread=0s"])
             .args(arguments)
             .env("NOTIFY_SOCKET", &socket)
             .stdin(Stdio::null())
