@@ -29,6 +29,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use tracing::error;
 
 use crate::http::connection::Arrival;
 use crate::http::gate::Gate;
@@ -54,7 +55,8 @@ pub enum Stage {
 }
 
 /// Accepts connections as `gate` has room for them and serves `routes` on them, as far as `stage` has
-/// come. Whoever holds the sender of `stage` sees it closed once all have ended.
+/// come, or until nothing can be accepted any more. Whoever holds the sender of `stage` sees it closed
+/// once all have ended.
 pub async fn serve(
     listener: Listener,
     routes: Router,
@@ -63,24 +65,30 @@ pub async fn serve(
     mut stage: watch::Receiver<Stage>,
 ) {
     loop {
-        let (socket, address, place) = tokio::select! {
+        let accepted = tokio::select! {
             accepted = accept(&listener, &gate) => accepted,
             () = reached(&mut stage, Stage::Closing) => return,
+        };
+        let (socket, address, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => return error!("a listener accepts no more connections: {error}"),
         };
         let arrival = Arrival { socket, address, place };
         tokio::spawn(arrival.serve(routes.clone(), terms.clone(), stage.clone()));
     }
 }
 
-/// Waits until there is room and somebody who wants it.
-async fn accept(listener: &Listener, gate: &Gate) -> (Socket, Option<IpAddr>, Place) {
+/// Waits until there is room and somebody who wants it; fails only when nobody ever will.
+async fn accept(listener: &Listener, gate: &Gate) -> io::Result<(Socket, Option<IpAddr>, Place)> {
     gate.room().await;
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
-                return (socket, address, gate.place());
+                return Ok((socket, address, gate.place()));
             }
             Err(error) if is_of_one_connection(&error) => {}
+            // It does not listen any more, as after a shutdown of the socket by whoever has it too.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
             Err(error) => {
                 gate.note_shortage(&error);
                 sleep(ACCEPT_PAUSE).await;

@@ -1,10 +1,16 @@
 //! The end: sessions end as clients need it to come back, and what was accepted is delivered.
 
+use std::net::Shutdown;
 use std::net::TcpStream;
 use std::time::Duration;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
+use rustix::process::Pid;
+use rustix::process::PidfdFlags;
+use rustix::process::PidfdGetfdFlags;
+use rustix::process::pidfd_getfd;
+use rustix::process::pidfd_open;
 
 use crate::support::Client;
 use crate::support::DEADLINE;
@@ -347,5 +353,45 @@ fn a_second_signal_cuts_the_drain_short() {
         daemon.signal(Signal::SIGINT);
         assert!(daemon.wait().success());
         assert!(daemon.log().contains("SIGINT again"), "{}", daemon.log());
+    }
+}
+
+/// Ends, in the daemon's hands, the socket that listens at `address`.
+fn break_listener(daemon: &Daemon, address: std::net::SocketAddr) {
+    let process = Pid::from_raw(daemon.process().cast_signed()).unwrap();
+    let port = format!("0100007F:{:04X} 00000000:0000 0A ", address.port());
+    let sockets = std::fs::read_to_string(format!("/proc/{}/net/tcp", daemon.process())).unwrap();
+    let listening = sockets.lines().find(|line| line.contains(&port)).unwrap();
+    let inode = listening.split_whitespace().nth(9).unwrap();
+    let files = std::fs::read_dir(format!("/proc/{}/fd", daemon.process())).unwrap();
+    let socket = std::path::PathBuf::from(format!("socket:[{inode}]"));
+    let file = files
+        .map(|file| file.unwrap().path())
+        .find(|file| std::fs::read_link(file).is_ok_and(|target| target == socket));
+    let number = file.unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap();
+    let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
+    let listener = pidfd_getfd(process, number, PidfdGetfdFlags::empty()).unwrap();
+    TcpStream::from(listener).shutdown(Shutdown::Both).unwrap();
+}
+
+#[test]
+fn a_task_that_ends_by_itself_brings_a_drain_and_exit_70_and_the_log_says_which() {
+    for operators in [false, true] {
+        let mut daemon = Daemon::start(&["--admin-listen", "127.0.0.1:0"]);
+        let mut clients = [Way::WebSocket3, Way::WebSocket4].map(|way| Client::connect(daemon.address, way));
+        let (task, address) = match operators {
+            false => ("public listener", daemon.address),
+            true => ("admin listener", daemon.admin),
+        };
+        break_listener(&daemon, address);
+        assert!(daemon.notification().is_some_and(|state| state.contains("STOPPING=1")));
+        for client in &mut clients {
+            assert_eq!(client.socket().next(), Incoming::Close(Some(1001)), "as after a signal");
+        }
+        drop(clients);
+        assert_eq!(daemon.wait().code(), Some(70), "{}", daemon.log());
+        let log = daemon.log();
+        assert!(log.contains(&format!("the {task} ended by itself: shutting down")), "{log}");
+        assert!(log.contains("stopped"), "{log}");
     }
 }
