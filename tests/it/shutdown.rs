@@ -376,13 +376,10 @@ fn break_listener(daemon: &Daemon, address: std::net::SocketAddr) {
 
 #[test]
 fn a_task_that_ends_by_itself_brings_a_drain_and_exit_70_and_the_log_says_which() {
-    for operators in [false, true] {
+    for task in ["public listener", "admin listener"] {
         let mut daemon = Daemon::start(&["--admin-listen", "127.0.0.1:0"]);
         let mut clients = [Way::WebSocket3, Way::WebSocket4].map(|way| Client::connect(daemon.address, way));
-        let (task, address) = match operators {
-            false => ("public listener", daemon.address),
-            true => ("admin listener", daemon.admin),
-        };
+        let address = if task == "admin listener" { daemon.admin } else { daemon.address };
         break_listener(&daemon, address);
         assert!(daemon.notification().is_some_and(|state| state.contains("STOPPING=1")));
         for client in &mut clients {
