@@ -7,8 +7,8 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 use std::sync::mpsc::Receiver;
-use std::sync::mpsc::Sender;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
@@ -40,7 +40,7 @@ pub fn run(clients: u64) -> Result<(), String> {
         (format!("drain.spread={}s", SPREAD.as_secs()), format!("drain.timeout={}s", TIMEOUT.as_secs()));
     let settings = ["--set", &spread, "--set", &timeout];
     let (mut first, second) = (Daemon::start(&settings), Daemon::start(&settings));
-    let (told, news) = channel();
+    let (told, news) = sync_channel(1000);
     let mut crowds: Vec<_> = (0..PROCESSES)
         .map(|n| {
             Crowd::start(clients / PROCESSES + u64::from(n < clients % PROCESSES), &first, &second, &told)
@@ -176,7 +176,7 @@ impl Happened {
 struct Crowd(Child);
 
 impl Crowd {
-    fn start(clients: u64, first: &Daemon, second: &Daemon, told: &Sender<String>) -> Self {
+    fn start(clients: u64, first: &Daemon, second: &Daemon, told: &SyncSender<String>) -> Self {
         let nodes =
             [first, second].map(|node: &Daemon| -> SocketAddr { node.address }).map(|node| node.to_string());
         let mut child = Command::new(std::env::current_exe().unwrap())

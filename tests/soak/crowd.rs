@@ -150,7 +150,7 @@ impl Session {
                 (1, text) => {
                     let data = format!("42[\"data\",\"{ROOM}\",");
                     if let Some(number) = String::from_utf8_lossy(&text).strip_prefix(&data) {
-                        self.last = number.trim_end_matches(']').to_owned();
+                        number.trim_end_matches(']').clone_into(&mut self.last);
                     }
                 }
                 (8, reason) => {
