@@ -112,7 +112,7 @@ impl Daemon {
         let metrics = Metrics::install()?;
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
         let (broker, engine) =
-            Broker::new(&config.socketio, &config.limits, links.clone(), metrics.broker.clone());
+            Broker::new(&config.socketio, &config.limits, links.clone(), metrics.events.clone());
 
         let tls = config.server.tls.as_ref().map(Credentials::read).transpose()?.map(Tls::new);
         let Listeners { public, admin, control, bound } =
@@ -143,7 +143,7 @@ impl Daemon {
         let stop = watch::Sender::new(false);
         match admin {
             Some(listener) => {
-                let operators = public::counted(operators);
+                let operators = public::counted(operators, metrics.requests.clone());
                 supervisor.spawn(
                     "admin listener",
                     http::serve(
@@ -165,7 +165,7 @@ impl Daemon {
                 http::serve(listener, control_routes, gate, terms.clone(), stop.subscribe()),
             );
         }
-        let routes = public::counted(routes);
+        let routes = public::counted(routes, metrics.requests.clone());
         let terms = Terms { entrance: Entrance::for_clients(&config.server, tls.clone()), ..terms };
         supervisor
             .spawn("public listener", http::serve(public, routes, gate.clone(), terms, stop.subscribe()));
