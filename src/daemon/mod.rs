@@ -171,7 +171,8 @@ impl Daemon {
             .spawn("public listener", http::serve(public, routes, gate.clone(), terms, stop.subscribe()));
         supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
         supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone(), stop.subscribe()));
-        info!("serving clients on {}, operators on {}", bound.public, bound.admin);
+        let with = if tls.is_some() { "with" } else { "without" };
+        info!("serving clients on {} {with} TLS, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
         let mut sources = sources.clone();
         sources.hold();
