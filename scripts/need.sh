@@ -16,8 +16,13 @@ for need in "$@"; do
             command -v node >/dev/null || packages+=(nodejs)
             command -v npm >/dev/null || packages+=(npm)
             ;;
+        promtool)
+            # Debian has it in the package of the server, which need not run.
+            command -v promtool >/dev/null || packages+=(prometheus)
+            ;;
+        valgrind) command -v valgrind >/dev/null || packages+=(valgrind) ;;
         *)
-            echo "need.sh: \`$need\` is not known; write \`c\`, \`python\` or \`node\`" >&2
+            echo "need.sh: \`$need\` is not known; write \`c\`, \`c++\`, \`python\`, \`node\`, \`promtool\` or \`valgrind\`" >&2
             exit 64
             ;;
     esac

@@ -20,7 +20,7 @@ use crate::config::SlowConsumer;
 use crate::config::SocketIo;
 use crate::protocol::Bounds;
 use crate::protocol::Encoding;
-use crate::telemetry::metrics;
+use crate::telemetry::events::Events;
 use crate::wire::links::Links;
 
 use allowance::Allowance;
@@ -38,7 +38,7 @@ struct Inner {
     members: Members,
     sockets: Sockets,
     links: Arc<Links>,
-    metrics: metrics::Broker,
+    metrics: Events,
 }
 
 /// What a reload replaces, as one value: an event takes it once, so that it never sees half.
@@ -71,12 +71,7 @@ impl Live {
 impl Broker {
     /// A broker without clients, and the engine through which they come.
     #[must_use]
-    pub fn new(
-        socketio: &SocketIo,
-        limits: &Limits,
-        links: Arc<Links>,
-        metrics: metrics::Broker,
-    ) -> (Self, Engine) {
+    pub fn new(socketio: &SocketIo, limits: &Limits, links: Arc<Links>, metrics: Events) -> (Self, Engine) {
         let sockets = Sockets::default();
         let broker = Self(Arc::new(Inner {
             encoding: socketio.parser,

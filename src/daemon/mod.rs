@@ -115,7 +115,7 @@ impl Daemon {
         let metrics = Metrics::install()?;
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
         let (broker, engine) =
-            Broker::new(&config.socketio, &config.limits, links.clone(), metrics.broker.clone());
+            Broker::new(&config.socketio, &config.limits, links.clone(), metrics.events.clone());
 
         let tls = config.server.tls.as_ref().map(Credentials::read).transpose()?.map(Tls::new);
         let Listeners { public, admin, control, bound } =
@@ -146,7 +146,7 @@ impl Daemon {
         let [clients, operators] = [Stage::Open; 2].map(watch::Sender::new);
         match admin {
             Some(listener) => {
-                let routes = public::counted(for_operators);
+                let routes = public::counted(for_operators, metrics.requests.clone());
                 let stage = operators.subscribe();
                 supervisor.spawn(
                     "admin listener",
@@ -163,13 +163,14 @@ impl Daemon {
                 http::serve(listener, control_routes, gate, terms.clone(), operators.subscribe()),
             );
         }
-        let routes = public::counted(routes);
+        let routes = public::counted(routes, metrics.requests.clone());
         let terms = Terms { entrance: Entrance::for_clients(&config.server, tls.clone()), ..terms };
         let stage = clients.subscribe();
         supervisor.spawn("public listener", http::serve(public, routes, gate.clone(), terms, stage));
         supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
         supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone()));
-        info!("serving clients on {}, operators on {}", bound.public, bound.admin);
+        let with = if tls.is_some() { "with" } else { "without" };
+        info!("serving clients on {} {with} TLS, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
         let mut sources = sources.clone();
         sources.hold();

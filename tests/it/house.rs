@@ -15,7 +15,7 @@ const FLOORS: [(u8, &[&str]); 7] = [
 ];
 
 /// What only these modules may name. A crate stands for its family, `hyper` for `hyper_util` too.
-const SEAMS: [(&str, &[&str]); 11] = [
+const SEAMS: [(&str, &[&str]); 13] = [
     ("socketioxide", &["broker::admit", "broker::dispatch", "broker::engine", "broker::sockets"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
@@ -23,6 +23,8 @@ const SEAMS: [(&str, &[&str]); 11] = [
     ("proxy_header", &["http::proxy_protocol"]),
     ("ipnet", &["config::proxies"]),
     ("tracing_journald", &["telemetry::journal"]),
+    ("metrics_process", &["telemetry::runtime"]),
+    ("tokio_metrics", &["telemetry::runtime"]),
     ("signal_hook", &["daemon::signals"]),
     ("nix", &["daemon::descriptors"]),
     ("tracing", &["telemetry", "wire", "broker", "http", "daemon", "cli"]),
@@ -136,6 +138,8 @@ fn every_rule_of_the_house_can_fail() {
         ("http/peer.rs", 2, "use proxy_header::ProxyHeader;"),
         ("http/peer.rs", 2, "use ipnet::IpNet;"),
         ("telemetry/log.rs", 2, "use tracing_journald::Layer;"),
+        ("telemetry/metrics.rs", 2, "use metrics_process::Collector;"),
+        ("daemon/mod.rs", 2, "use tokio_metrics::RuntimeMonitor;"),
         ("daemon/drain.rs", 2, "use signal_hook::consts::SIGTERM;"),
         ("protocol/mod.rs", 2, "tracing::warn!(\"\");"),
         ("http/mod.rs", 2, "use crate::config::Config;"),

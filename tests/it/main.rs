@@ -22,6 +22,8 @@ mod house;
 mod http;
 mod library;
 mod listeners;
+mod logs;
+mod metrics;
 mod msgpack;
 mod order;
 mod proxies;

@@ -146,6 +146,15 @@ impl Daemon {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// Waits until a metric no longer has this value.
+    pub fn await_change(&self, name: &str, value: f64) {
+        let began = Instant::now();
+        while (self.metric(name) - value).abs() < 1e-9 {
+            assert!(began.elapsed() < DEADLINE, "{name} stays {value}");
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits until a metric has this value.
     pub fn await_metric(&self, name: &str, value: f64) {
         let began = Instant::now();
