@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly NAMES=(machine tools format clippy typos shellcheck toml build tests avalanche configurations interop readme)
+readonly NAMES=(machine tools format clippy typos shellcheck toml build tests avalanche configurations interop readme monitoring)
 readonly TYPOS=1.52.0 SHELLCHECK=0.11.0.1
 # Here, wherever else cargo may be told to build.
 export CARGO_TARGET_DIR=$PWD/target
@@ -122,6 +122,11 @@ step_interop() {
 
 step_readme() {
     python3 scripts/readme-examples.py
+}
+
+# The alerts and the dashboard, with a real Prometheus.
+step_monitoring() {
+    scripts/monitoring-test.sh
 }
 
 chosen=("$@")

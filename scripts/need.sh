@@ -16,8 +16,14 @@ for need in "$@"; do
             command -v node >/dev/null || packages+=(nodejs)
             command -v npm >/dev/null || packages+=(npm)
             ;;
+        prometheus)
+            # The package brings both; it may also start a server of its own on port 9090.
+            if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then
+                packages+=(prometheus)
+            fi
+            ;;
         *)
-            echo "need.sh: \`$need\` is not known; write \`c\`, \`python\` or \`node\`" >&2
+            echo "need.sh: \`$need\` is not known; write \`c\`, \`c++\`, \`python\`, \`node\` or \`prometheus\`" >&2
             exit 64
             ;;
     esac
