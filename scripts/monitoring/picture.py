@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
 # Inches for each unit of Grafana's grid, and the gap around a panel.
-WIDE, HIGH, GAP = 0.75, 0.4, 0.06
+WIDE, HIGH, GAP = 0.75, 0.36, 0.06
 COLOURS = ["#73bf69", "#f2cc0c", "#5794f2", "#ff780a", "#f2495c", "#b877d9", "#8ab8ff", "#37872d", "#fade2a"]
 NAMED = {"green": "#73bf69", "red": "#f2495c", "yellow": "#f2cc0c", "blue": "#5794f2"}
 BACK, PANEL, INK, FAINT = "#111217", "#181b1f", "#ccccdc", "#34373d"
@@ -56,6 +56,7 @@ def _place(figure, at, height):
                 transform=figure.transFigure,
                 facecolor=PANEL,
                 edgecolor=FAINT,
+                zorder=-1,
             )
         )
     box = ((x + left) / whole[0], (y + bottom) / whole[1])
@@ -132,7 +133,8 @@ def _number(value, panel):
         return "0 s"
     step, names = (1024, ["", "Ki", "Mi", "Gi"]) if unit == "bytes" else (1000, ["", "k", "M", "G"])
     power = 0
-    while value >= step and power < len(names) - 1:
+    # 1000 B is 0.977 KiB: three digits are enough.
+    while value >= 999.5 and power < len(names) - 1:
         value, power = value / step, power + 1
     suffix = {"bytes": "B", "Bps": "B/s", "cps": "/s", "reqps": "/s"}.get(unit, "")
     return f"{value:.3g} {names[power]}{suffix}".strip()
