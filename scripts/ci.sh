@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly NAMES=(machine tools format clippy typos shellcheck toml build tests metrics avalanche configurations interop readme)
+readonly NAMES=(machine tools format clippy typos shellcheck toml build tests avalanche configurations interop readme monitoring)
 readonly TYPOS=1.52.0 SHELLCHECK=0.11.0.1
 # Here, wherever else cargo may be told to build.
 export CARGO_TARGET_DIR=$PWD/target
@@ -95,17 +95,6 @@ step_tests() {
     cargo test --locked --test it -- --ignored
 }
 
-# What a test has scraped, looked at with Prometheus' own eyes.
-step_metrics() {
-    local scrape=$CARGO_TARGET_DIR/tmp/metrics.prom
-    scripts/need.sh promtool
-    rm -f "$scrape"
-    cargo test --locked --test it -- \
-        --exact metrics::the_table_of_metrics_matches_a_scrape_in_both_directions
-    promtool check metrics <"$scrape"
-    echo "$(grep -c '^# HELP' "$scrape") metrics: promtool has nothing to say"
-}
-
 # A small one, in the profile that is built already: half a minute of it is the drain.
 step_avalanche() {
     scripts/avalanche.sh 2000 dev
@@ -135,6 +124,11 @@ step_interop() {
 
 step_readme() {
     python3 scripts/readme-examples.py
+}
+
+# The alerts and the dashboard, with a real Prometheus.
+step_monitoring() {
+    scripts/monitoring-test.sh
 }
 
 chosen=("$@")

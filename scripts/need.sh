@@ -16,13 +16,15 @@ for need in "$@"; do
             command -v node >/dev/null || packages+=(nodejs)
             command -v npm >/dev/null || packages+=(npm)
             ;;
-        promtool)
-            # Debian has it in the package of the server, which need not run.
-            command -v promtool >/dev/null || packages+=(prometheus)
+        prometheus)
+            # The package brings both; it may also start a server of its own on port 9090.
+            if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then
+                packages+=(prometheus)
+            fi
             ;;
         valgrind) command -v valgrind >/dev/null || packages+=(valgrind) ;;
         *)
-            echo "need.sh: \`$need\` is not known; write \`c\`, \`c++\`, \`python\`, \`node\`, \`promtool\` or \`valgrind\`" >&2
+            echo "need.sh: \`$need\` is not known; write \`c\`, \`c++\`, \`python\`, \`node\`, \`prometheus\` or \`valgrind\`" >&2
             exit 64
             ;;
     esac
