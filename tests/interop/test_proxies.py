@@ -123,12 +123,15 @@ def test_heartbeats_keep_connections_that_say_nothing_else(trusting, tmp_path, c
     heartbeat = ["socketio.ping_interval=2500ms", "socketio.ping_timeout=2s"]
     with contextlib.ExitStack() as stack:
         # At once, as most of it is waiting.
-        crowds, silent = {}, []
+        crowds, silent, ports = {}, [], []
         for kind in proxies.KINDS:
             options = {"nodes": 1, "settings": heartbeat, "patience": "6s"}
             site = stack.enter_context(Site(kind, tmp_path, certificate, **options))
             crowds[kind] = connect_all(trusting, site.url)
-            url = f"wss://127.0.0.1:{site.port}{WEBSOCKET}"
+            ports.append(site.port)
+        # Last, as nobody answers their heartbeats until all are there.
+        for port in ports:
+            url = f"wss://127.0.0.1:{port}{WEBSOCKET}"
             silent.append(
                 websocket.create_connection(url, timeout=10, sslopt={"ca_certs": str(certificate.path)})
             )
@@ -198,7 +201,7 @@ def test_limits_by_address_count_the_client_and_not_the_proxy(site):
 
 def test_a_node_that_stops_hands_its_clients_over(site, trusting):
     # Some of the sessions below do not poll, and would be waited for.
-    site = site(nodes=2, settings=["drain.timeout=12s"])
+    site = site(nodes=2, settings=["drain.timeout=40s"])
     sessions = [Session(site, f"127.0.0.{number}") for number in range(20, 36)]
     for session in [*sessions, *sessions]:
         session.hears_itself()
@@ -245,16 +248,17 @@ def stop(site, sessions, leaves):
         wait_until(lambda: site.states()[leaves].startswith(state), f"node {leaves} is {state}")
         assert site.of_operators(leaves, "/readyz") == (503, '["draining"]')
         before = site.metric(1 - leaves, "humble_broker_connections_total")
-        for number in range(20, 36):
+        # Few, as a session that does not poll is waited for no longer than four seconds.
+        for number in range(20, 24):
             Session(site, f"127.0.0.{number}").hears_itself()
-        assert site.metric(1 - leaves, "humble_broker_connections_total") >= before + 16
+        assert site.metric(1 - leaves, "humble_broker_connections_total") >= before + 4
         assert process.poll() is None, "all of this while it drains"
     if site.kind == "haproxy":
         # What it has accepted is delivered before it ends a session.
         for session in there:
             assert session.poll() == (200, f'42["data","{session.id}",1]')
             assert session.poll()[0] == 400
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
 
 
 def wait_until(holds, what):

@@ -1,5 +1,6 @@
 //! Health: what operators are told, also when clients leave the broker no rest.
 
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -58,9 +59,9 @@ impl Load {
     }
 
     /// Wants in, and is told each time that there is no place.
-    fn knock(&self, daemon: &Daemon) {
+    fn knock(&self, address: SocketAddr) {
         while !self.ends.load(SeqCst) {
-            let status = WebSocket::try_open(daemon.address, &Way::WebSocket4.target("websocket")).err();
+            let status = WebSocket::try_open(address, &Way::WebSocket4.target("websocket")).err();
             assert_eq!(status.as_deref(), Some("HTTP/1.1 503 Service Unavailable"));
             self.refused.fetch_add(1, SeqCst);
         }
@@ -106,7 +107,7 @@ fn operators_are_answered_while_the_public_side_is_under_full_load() {
     let limit = format!("limits.connections={PLACES}");
     let daemon = Daemon::start(&["--admin-listen", "127.0.0.1:0", "--set", &limit]);
     assert_eq!(told(&daemon, "/readyz"), (200, "ok".into()));
-    let load = Load::default();
+    let (load, address) = (Load::default(), daemon.address);
     std::thread::scope(|scope| {
         let ends = Ends(&load);
         let clients: Vec<_> = (0..PLACES).map(|_| Client::connect(daemon.address, Way::WebSocket4)).collect();
@@ -115,7 +116,7 @@ fn operators_are_answered_while_the_public_side_is_under_full_load() {
             scope.spawn(move || load.publish(room, client));
         }
         for _ in 0..2 {
-            scope.spawn(|| load.knock(&daemon));
+            scope.spawn(|| load.knock(address));
         }
         load.goes_on(BURSTS, 1);
         for _ in 0..25 {
