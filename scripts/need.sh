@@ -2,6 +2,8 @@
 # Installs what is missing on a Debian machine, and only that: `scripts/need.sh c python node`.
 set -euo pipefail
 
+# Servers are there, and not everyone looks there.
+PATH=$PATH:/usr/sbin
 packages=()
 for need in "$@"; do
     case $need in
@@ -23,8 +25,10 @@ for need in "$@"; do
             fi
             ;;
         valgrind) command -v valgrind >/dev/null || packages+=(valgrind) ;;
+        # The packages of the proxies may also start them, on port 80.
+        nginx | haproxy | caddy | openssl) command -v "$need" >/dev/null || packages+=("$need") ;;
         *)
-            echo "need.sh: \`$need\` is not known; write \`c\`, \`c++\`, \`python\`, \`node\`, \`prometheus\` or \`valgrind\`" >&2
+            echo "need.sh: \`$need\` is not known" >&2
             exit 64
             ;;
     esac

@@ -37,10 +37,10 @@ MESSAGES = ("data", "broadcast")
 class Driver:
     """A process that hosts the clients of one kind."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, environment=None):
         self.kind = kind
         self.process = subprocess.Popen(
-            DRIVERS[kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            DRIVERS[kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         self.clients = Logs()
         threading.Thread(target=self._listen, daemon=True).start()
