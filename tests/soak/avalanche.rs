@@ -26,6 +26,8 @@ const PROCESSES: u64 = 4;
 const SPREAD: Duration = Duration::from_secs(10);
 /// `drain.timeout`, as it is set.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much longer than that the process may take to end, on a busy machine.
+const MARGIN: Duration = Duration::from_secs(15);
 /// Longest time without any news.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Parts of the spread in each of which about as many sessions are to end.
@@ -59,7 +61,7 @@ pub fn run(clients: u64) -> Result<(), String> {
     first.signal(Signal::SIGTERM);
     let (signalled, stopping) = (SystemTime::now(), Instant::now());
     let node = std::thread::scope(|scope| {
-        let node = scope.spawn(|| (first.wait(), stopping.elapsed()));
+        let node = scope.spawn(|| (first.wait_for(TIMEOUT + MARGIN), stopping.elapsed()));
         happened.await_until(&news, |happened| happened.back.len() == count)?;
         node.join().map_err(|_| "the node does not end".to_owned())
     });

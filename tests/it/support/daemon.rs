@@ -107,7 +107,12 @@ impl Daemon {
 
     /// Waits until the daemon has ended by itself.
     pub fn wait(&mut self) -> ExitStatus {
-        wait(&mut self.child, DEADLINE).unwrap_or_else(|| panic!("still running: {}", self.log()))
+        self.wait_for(DEADLINE)
+    }
+
+    /// Waits for it to end, for no longer than this.
+    pub fn wait_for(&mut self, patience: Duration) -> ExitStatus {
+        wait(&mut self.child, patience).unwrap_or_else(|| panic!("still running: {}", self.log()))
     }
 
     /// The id of its process.
