@@ -167,7 +167,8 @@ class Client:
         return self.call(event, *args)()
 
     def attempt(self, event, *args):
-        """Asks; None if the connection is lost before there is an answer, or had been before."""
+        """Asks; None if the connection is lost before there is an answer, or had been before: then it
+        stands again, as some clients lose without a word what is emitted before."""
         number = next(self.numbers)
         self._command("emit", event=event, args=wrap(list(args)), ack=number)
 
@@ -175,6 +176,8 @@ class Client:
             return event in ("disconnect", "failed") or (event == "ack" and args[0] == number)
 
         decided, details = self.log.take_first(decides, "answer or end")
+        if decided == "disconnect":
+            self.wait_for("connect")
         return details[1] if decided == "ack" else None
 
     def burst(self, room, count):

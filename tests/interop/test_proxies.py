@@ -218,13 +218,17 @@ def test_a_node_that_stops_hands_its_clients_over(site, trusting):
     crowded = [now - before for now, before in zip(connections(site), counts)]
     leaves = crowded.index(max(crowded))
     stop(site, sessions, leaves)
-    lost = []
+    lost = set()
+
+    def answered(client):
+        if client.attempt("subscribe", "room") == []:
+            return True
+        lost.add(client)
+        return False
+
     for client in crowd:
         # Some have left their node, some are about to; their answer comes from the other.
-        while client.attempt("subscribe", "room") != []:
-            lost.append(client)
-            client.wait_for("connect")
-    lost = set(lost)
+        wait_until(lambda: answered(client), f"{client} is answered")
     assert len(lost) >= max(crowded), (lost, crowded)
     for client in crowd:
         client.log.forget()
