@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly NAMES=(machine tools format clippy typos shellcheck toml build tests configurations interop readme)
+readonly NAMES=(machine tools format clippy typos shellcheck toml build tests avalanche configurations interop readme monitoring)
 readonly TYPOS=1.52.0 SHELLCHECK=0.11.0.1
 # Here, wherever else cargo may be told to build.
 export CARGO_TARGET_DIR=$PWD/target
@@ -91,6 +91,13 @@ step_build() {
 
 step_tests() {
     cargo test --locked
+    # Those that ask for more than every machine allows.
+    cargo test --locked --test it -- --ignored
+}
+
+# A small one, in the profile that is built already: half a minute of it is the drain.
+step_avalanche() {
+    scripts/avalanche.sh 2000 dev
 }
 
 # Every configuration that we ship is accepted by the daemon. The files that they name are not on this
@@ -117,6 +124,11 @@ step_interop() {
 
 step_readme() {
     python3 scripts/readme-examples.py
+}
+
+# The alerts and the dashboard, with a real Prometheus.
+step_monitoring() {
+    scripts/monitoring-test.sh
 }
 
 chosen=("$@")

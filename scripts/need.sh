@@ -2,6 +2,8 @@
 # Installs what is missing on a Debian machine, and only that: `scripts/need.sh c python node`.
 set -euo pipefail
 
+# Servers are there, and not everyone looks there.
+PATH=$PATH:/usr/sbin
 packages=()
 for need in "$@"; do
     case $need in
@@ -16,8 +18,17 @@ for need in "$@"; do
             command -v node >/dev/null || packages+=(nodejs)
             command -v npm >/dev/null || packages+=(npm)
             ;;
+        prometheus)
+            # The package brings both; it may also start a server of its own on port 9090.
+            if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then
+                packages+=(prometheus)
+            fi
+            ;;
+        valgrind) command -v valgrind >/dev/null || packages+=(valgrind) ;;
+        # The packages of the proxies may also start them, on port 80.
+        nginx | haproxy | caddy | openssl) command -v "$need" >/dev/null || packages+=("$need") ;;
         *)
-            echo "need.sh: \`$need\` is not known; write \`c\`, \`python\` or \`node\`" >&2
+            echo "need.sh: \`$need\` is not known" >&2
             exit 64
             ;;
     esac

@@ -11,7 +11,7 @@ use crate::broker::session::Session;
 use crate::broker::sockets::SocketId;
 use crate::protocol::Refusal;
 use crate::protocol::Room;
-use crate::telemetry::metrics;
+use crate::telemetry::events::Events;
 
 /// Sessions by id.
 pub(super) type Sessions = HashMap<SocketId, Arc<Session>>;
@@ -22,7 +22,7 @@ pub(super) type Sessions = HashMap<SocketId, Arc<Session>>;
 /// left is in no room. A message is queued for its recipients while the lock is held for reading.
 pub(super) struct Members {
     index: RwLock<Index>,
-    metrics: metrics::Broker,
+    metrics: Events,
 }
 
 #[derive(Default)]
@@ -33,7 +33,7 @@ struct Index {
 }
 
 impl Members {
-    pub(super) fn new(metrics: metrics::Broker) -> Self {
+    pub(super) fn new(metrics: Events) -> Self {
         Self { index: RwLock::default(), metrics }
     }
 

@@ -4,6 +4,7 @@ mod admit;
 mod allowance;
 mod deliver;
 mod dispatch;
+mod ending;
 pub mod engine;
 mod expiry;
 mod members;
@@ -14,7 +15,6 @@ mod sockets;
 mod subscribe;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -25,7 +25,7 @@ use crate::config::SocketIo;
 use crate::protocol::Bounds;
 use crate::protocol::Encoding;
 use crate::telemetry::disconnection::Disconnection;
-use crate::telemetry::metrics;
+use crate::telemetry::events::Events;
 use crate::wire::links::Links;
 
 use allowance::Allowance;
@@ -34,10 +34,6 @@ use expiry::Expiries;
 use members::Members;
 use session::Session;
 use sockets::Sockets;
-
-/// How long a client whose session is being ended hears a refusal for what it still sends,
-/// before its connection is closed: long enough for what was on its way.
-const FAREWELL: Duration = Duration::from_millis(100);
 
 /// A cheap handle on the broker of this node.
 #[derive(Clone)]
@@ -50,7 +46,7 @@ struct Inner {
     sockets: Sockets,
     links: Arc<Links>,
     expiries: Expiries,
-    metrics: metrics::Broker,
+    metrics: Events,
 }
 
 /// What a reload replaces, as one value: an event takes it once, so that it never sees half.
@@ -90,7 +86,7 @@ impl Broker {
         limits: &Limits,
         access: Arc<Access>,
         links: Arc<Links>,
-        metrics: metrics::Broker,
+        metrics: Events,
     ) -> (Self, Engine) {
         let sockets = Sockets::default();
         let broker = Self(Arc::new(Inner {
@@ -106,37 +102,9 @@ impl Broker {
         (broker, engine)
     }
 
-    /// Ends every session, as clients need it to come back by themselves; from now on nobody is
-    /// admitted. What was accepted before is still delivered.
-    pub async fn end_all(&self) {
-        let sessions = self.0.members.close();
-        for session in &sessions {
-            session.link().fate().condemn(Disconnection::Drain);
-        }
-        tokio::time::sleep(FAREWELL).await;
-        for session in &sessions {
-            self.conclude(session);
-        }
-        // Those who never became members: handshakes without a CONNECT, namespaces left.
-        for link in self.0.links.all() {
-            if !link.is_ending() {
-                link.close(Disconnection::Drain);
-            }
-        }
-    }
-
     /// Ends a session for `cause`; what has been queued for it is still delivered.
     fn end(&self, session: &Session, cause: Disconnection) {
         session.link().fate().condemn(cause);
         self.conclude(session);
-    }
-
-    /// Puts the mark of the end behind everything that is queued for the session.
-    fn conclude(&self, session: &Session) {
-        self.0.members.depart(session, || {
-            self.0.sockets.leave_all(session.id());
-            session.link().set_ending();
-            self.0.sockets.end(self.0.encoding, session.id());
-        });
     }
 }

@@ -117,7 +117,7 @@ impl Config {
     fn contradiction(&self) -> Option<Contradiction> {
         let has_client_ca = self.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let access = || self.access.as_ref()?.contradiction(has_client_ca);
-        self.server.contradiction().or_else(access)
+        self.server.contradiction().or_else(|| self.drain.contradiction()).or_else(access)
     }
 
     /// What takes the place of this configuration when `wanted` is loaded while the broker runs.
@@ -198,7 +198,7 @@ mod tests {
                 keys += 1;
             }
         }
-        assert!(keys >= 34, "{keys}");
+        assert!(keys >= 36, "{keys}");
     }
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
              events_per_second = 1\nbytes_per_second = '1 B'\nsend_queue = '1 B'\nslow_consumer = 'drop'\n\
              write_stall = '1s'\nsend_queue_total = '1 B'\nheader_timeout = '1s'\nheader_size = '8 KiB'\n\
              body_timeout = '1s'\nrequests_per_connection = 1\n\
-             [drain]\ntimeout = '1s'\n\
+             [drain]\nnotice = '1s'\nspread = '1s'\ntimeout = '2s'\n\
              [log]\nlevel = 'debug'\nformat = 'json'",
             &[],
             &[],
@@ -328,7 +328,7 @@ mod tests {
             needs_restart,
             saying("at restart").into_iter().filter(|key| key != tls_itself).collect::<Vec<_>>()
         );
-        assert!(changed.len() >= 24 && needs_restart.len() >= 18, "{changed:?} {needs_restart:?}");
+        assert!(changed.len() >= 26 && needs_restart.len() >= 18, "{changed:?} {needs_restart:?}");
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
             assert!(said_here, "{name}: {paragraph}");
             keys += 1;
         }
-        assert!(keys >= 43, "{keys}");
+        assert!(keys >= 45, "{keys}");
     }
 
     #[test]
@@ -427,7 +427,11 @@ mod tests {
                 "25",
                 "`25` is not a length of time; write a number and a unit, like `5s`",
             ),
-            ("HUMBLE_BROKER_DRAIN__TIMEOUTS", "25s", "unknown key `timeouts`, expected `timeout`"),
+            (
+                "HUMBLE_BROKER_DRAIN__TIMEOUTS",
+                "25s",
+                "unknown key `timeouts`, expected one of `notice`, `spread`, `timeout`",
+            ),
             (
                 "HUMBLE_BROKER_LIMIT__NESTING",
                 "1",

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::config::Sources;
 use crate::failure::Failure;
 use crate::http;
+use crate::http::Stage;
 use crate::http::Terms;
 use crate::http::admin;
 use crate::http::admin::Admin;
@@ -102,8 +103,10 @@ struct Daemon {
     asks: mpsc::Receiver<Ask>,
     supervisor: Supervisor,
     phase: watch::Sender<Phase>,
-    /// Tells the tasks that it is over.
-    stop: watch::Sender<bool>,
+    /// How far the listener for clients has come.
+    clients: watch::Sender<Stage>,
+    /// How far the listeners for operators have come, those that there are.
+    operators: watch::Sender<Stage>,
 }
 
 impl Daemon {
@@ -114,16 +117,13 @@ impl Daemon {
         let gate = Gate::public(&config.limits, descriptors::connections(config.limits.connections)?);
         let metrics = Metrics::install()?;
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
-        let access = Arc::new(Access::read(config.access.as_ref(), None)?);
-        if !access.has_rules() {
-            info!("there is no [access]: whoever reaches the broker may do everything");
-        }
+        let access = access(&config)?;
         let (broker, engine) = Broker::new(
             &config.socketio,
             &config.limits,
             access.clone(),
             links.clone(),
-            metrics.broker.clone(),
+            metrics.events.clone(),
         );
 
         let tls = config.server.tls.as_ref().map(Credentials::read).transpose()?.map(Tls::new);
@@ -132,11 +132,8 @@ impl Daemon {
 
         let phase = watch::Sender::new(Phase::Serving);
         let health = Health::new(phase.subscribe(), gate.clone());
-        let live: live::Current = Arc::new(ArcSwap::from_pointee(Live::new(
-            &config.server,
-            &config.limits,
-            reload::operators(&config)?,
-        )));
+        let live = Live::new(&config.server, &config.limits, reload::operators(&config)?);
+        let live: live::Current = Arc::new(ArcSwap::from_pointee(live));
         let endpoint = Endpoint {
             engine: engine.clone(),
             links: links.clone(),
@@ -149,67 +146,52 @@ impl Daemon {
             upgrade_timeout: config.socketio.upgrade_timeout.get(),
         };
         let mut routes = public::routes(config.server.path.as_str(), endpoint);
-        let operators = admin::routes(
+        let for_operators = admin::routes(
             Admin { health, metrics: metrics.clone(), links: links.clone(), live: live.clone() },
             config.admin.metrics,
         );
         let terms =
             Terms { entrance: Entrance::default(), live: live.clone(), traffic: metrics.traffic.clone() };
         let mut supervisor = Supervisor::default();
-        let stop = watch::Sender::new(false);
+        let [clients, operators] = [Stage::Open; 2].map(watch::Sender::new);
         match admin {
             Some(listener) => {
-                let operators = public::counted(operators);
+                let routes = public::counted(for_operators, metrics.requests.clone());
+                let stage = operators.subscribe();
                 supervisor.spawn(
                     "admin listener",
-                    http::serve(
-                        listener,
-                        operators,
-                        Gate::operators(gate::OPERATORS),
-                        terms.clone(),
-                        stop.subscribe(),
-                    ),
+                    http::serve(listener, routes, Gate::operators(gate::OPERATORS), terms.clone(), stage),
                 );
             }
-            None => routes = routes.merge(operators),
+            None => routes = routes.merge(for_operators),
         }
         let (control_routes, asks) = control::routes();
         if let Some(listener) = control {
             let gate = Gate::operators(gate::CONTROLLERS);
             supervisor.spawn(
                 "control listener",
-                http::serve(listener, control_routes, gate, terms.clone(), stop.subscribe()),
+                http::serve(listener, control_routes, gate, terms.clone(), operators.subscribe()),
             );
         }
-        let routes = public::counted(routes);
+        let routes = public::counted(routes, metrics.requests.clone());
         let terms = Terms { entrance: Entrance::for_clients(&config.server, tls.clone()), ..terms };
-        supervisor
-            .spawn("public listener", http::serve(public, routes, gate.clone(), terms, stop.subscribe()));
+        let stage = clients.subscribe();
+        supervisor.spawn("public listener", http::serve(public, routes, gate.clone(), terms, stage));
         supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
         supervisor.spawn("expiry", broker.clone().expire());
         let keys = watch::Sender::new(access.jwks().cloned());
         let known = broker.clone();
         supervisor.spawn("keys", http::keys::keep(keys.subscribe(), move || known.identify_all()));
-        supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone(), stop.subscribe()));
-        info!("serving clients on {}, operators on {}", bound.public, bound.admin);
+        supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone()));
+        let with = if tls.is_some() { "with" } else { "without" };
+        info!("serving clients on {} {with} TLS, operators on {}", bound.public, bound.admin);
         systemd::ready(&bound);
         let mut sources = sources.clone();
         sources.hold();
         let reloads = metrics.reloads.clone();
-        let reload = Reload {
-            sources,
-            config,
-            broker,
-            access,
-            keys,
-            links,
-            gate,
-            live,
-            tls,
-            logger,
-            metrics: reloads,
-        };
-        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, stop })
+        let reload =
+            Reload { sources, config, broker, access, keys, links, gate, live, tls, logger, reloads };
+        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, clients, operators })
     }
 
     async fn serve(mut self) -> Result<(), Failure> {
@@ -245,15 +227,20 @@ impl Daemon {
     }
 }
 
-async fn upkeep(metrics: Metrics, gate: Gate, mut stop: watch::Receiver<bool>) {
+/// Who may do what; that nobody has said so is said once.
+fn access(config: &Config) -> Result<Arc<Access>, Failure> {
+    let access = Access::read(config.access.as_ref(), None)?;
+    if !access.has_rules() {
+        info!("there is no [access]: whoever reaches the broker may do everything");
+    }
+    Ok(Arc::new(access))
+}
+
+async fn upkeep(metrics: Metrics, gate: Gate) {
     let mut ticks = interval(UPKEEP);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {
-                metrics.upkeep();
-                gate.upkeep();
-            }
-            () = http::stopped(&mut stop) => return,
-        }
+        ticks.tick().await;
+        metrics.upkeep();
+        gate.upkeep();
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Reload {
     pub(super) live: live::Current,
     pub(super) tls: Option<Tls>,
     pub(super) logger: Logger,
-    pub(super) metrics: Reloads,
+    pub(super) reloads: Reloads,
 }
 
 impl Reload {
@@ -53,15 +53,15 @@ impl Reload {
         let outcome = self.prepare().map(|prepared| self.commit(prepared));
         match &outcome {
             Ok(reloaded) => {
-                self.metrics.succeeded();
-                self.metrics.needs_restart(&reloaded.needs_restart);
+                self.reloads.succeeded();
+                self.reloads.needs_restart(&reloaded.needs_restart);
                 info!("reloaded {}: {}", self.sources, changes(&reloaded.changed));
                 if !reloaded.needs_restart.is_empty() {
                     warn!("{}", waiting(&reloaded.needs_restart));
                 }
             }
             Err(failure) => {
-                self.metrics.failed();
+                self.reloads.failed();
                 error!("reload refused, what was in force stays in force: {failure}");
             }
         }

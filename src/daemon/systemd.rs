@@ -1,8 +1,13 @@
 //! The notifications that service managers, and our tests, wait for.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 use crate::daemon::listeners::Bound;
+
+/// How long the service manager is to be patient with a drain that has just reported.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The daemon serves, on these addresses.
 pub(super) fn ready(bound: &Bound) {
@@ -38,6 +43,12 @@ pub(super) fn stopping() {
 
 fn serving(bound: &Bound) -> String {
     format!("serving clients on {}, operators on {}", bound.public, bound.admin)
+}
+
+/// The daemon is still draining, and `status` says how far it has come.
+pub(super) fn draining(status: &str) {
+    let patience = u32::try_from(PATIENCE.as_micros()).unwrap_or(u32::MAX);
+    notify(&[NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(patience)]);
 }
 
 fn notify(states: &[NotifyState<'_>]) {

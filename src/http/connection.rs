@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use tower_service::Service as _;
 
 use crate::access::Names;
+use crate::http::Stage;
 use crate::http::entrance::Connection;
 use crate::http::entrance::Entrance;
 use crate::http::entrance::names;
@@ -35,7 +36,7 @@ use crate::http::listener::Socket;
 use crate::http::live::Current;
 use crate::http::live::Live;
 use crate::http::peer::Peer;
-use crate::http::stopped;
+use crate::http::reached;
 use crate::telemetry::metrics::Traffic;
 use crate::wire::guard::Guarded;
 use crate::wire::guard::Kill;
@@ -63,17 +64,16 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// Serves `routes` on the connection until it ends, or until `stop` turns true: then it ends with
-    /// the request it is at.
-    pub(super) async fn serve(self, routes: Router, terms: Terms, stop: watch::Receiver<bool>) {
+    /// Serves `routes` on the connection until it ends, at the latest as `stage` will have it.
+    pub(super) async fn serve(self, routes: Router, terms: Terms, stage: watch::Receiver<Stage>) {
         if self.place.is_refused() {
-            let _ = timeout(REFUSAL, self.enter(routes, terms, stop)).await;
+            let _ = timeout(REFUSAL, self.enter(routes, terms, stage)).await;
         } else {
-            self.enter(routes, terms, stop).await;
+            self.enter(routes, terms, stage).await;
         }
     }
 
-    async fn enter(self, routes: Router, terms: Terms, mut stop: watch::Receiver<bool>) {
+    async fn enter(self, routes: Router, terms: Terms, mut stage: watch::Receiver<Stage>) {
         let place = Arc::new(self.place);
         let live = terms.live.load_full();
         let mut stream =
@@ -82,7 +82,7 @@ impl Arrival {
         let deadline = Instant::now() + live.header_timeout;
         let met = tokio::select! {
             met = terms.entrance.meet(&mut stream, self.address, deadline) => met,
-            () = stopped(&mut stop) => None,
+            () = reached(&mut stage, Stage::Ending) => None,
         };
         let Some(peer) = met else { return };
         // Before the handshake of TLS: whoever does not go on with one takes up a place all the same.
@@ -100,9 +100,9 @@ impl Arrival {
             served: AtomicU64::new(0),
         };
         if refused {
-            let _ = timeout(REFUSAL, service.serve(stream, deadline, stop)).await;
+            let _ = timeout(REFUSAL, service.serve(stream, deadline, stage)).await;
         } else {
-            service.serve(stream, deadline, stop).await;
+            service.serve(stream, deadline, stage).await;
         }
     }
 }
@@ -123,30 +123,34 @@ struct Service {
 
 impl Service {
     /// Answers what comes over `stream`, if it comes as far as HTTP before `deadline`.
-    async fn serve(self, stream: Guarded<Socket>, deadline: Instant, mut stop: watch::Receiver<bool>) {
+    async fn serve(self, stream: Guarded<Socket>, deadline: Instant, mut stage: watch::Receiver<Stage>) {
         let passed = tokio::select! {
             passed = self.entrance.pass(stream, deadline) => passed,
-            () = stopped(&mut stop) => None,
+            () = reached(&mut stage, Stage::Ending) => None,
         };
         if let Some(connection) = passed {
-            self.converse(connection, stop).await;
+            self.converse(connection, stage).await;
         }
     }
 
-    async fn converse(mut self, stream: Connection, mut stop: watch::Receiver<bool>) {
+    async fn converse(mut self, stream: Connection, mut stage: watch::Receiver<Stage>) {
+        let now = stage.clone();
         self.names = names(&stream);
         // The count of headers is bounded too: hyper reads 100 of them, and refuses more with 431.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.live.header_timeout)
             .max_buf_size(self.live.header_size)
-            .serve_connection(TokioIo::new(stream), service_fn(move |request| self.answer(request)))
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(move |request| self.answer(request, *now.borrow())),
+            )
             .with_upgrades();
         tokio::pin!(connection);
         // How a connection ends is the client's affair.
         let _ = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = stopped(&mut stop) => {
+            () = reached(&mut stage, Stage::Ending) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -156,11 +160,13 @@ impl Service {
     fn answer(
         &self,
         mut request: Request<Incoming>,
+        stage: Stage,
     ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
         let count = self.served.fetch_add(1, Relaxed) + 1;
         // What is read at once may be more than what is allowed.
         let too_large = head_size(&request) > self.live.header_size;
         let last = too_large
+            || stage != Stage::Open
             || self.standing.refused().is_some()
             || self.live.requests.is_some_and(|most| count >= most.get());
         request.extensions_mut().insert(self.peer.clone());

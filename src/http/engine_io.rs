@@ -65,7 +65,7 @@ impl Endpoint {
 
     /// Lets in the client that asks for a new session.
     pub(super) fn admit(&self, request: &Request) -> Result<Permit, Wrong> {
-        if self.health.is_draining() {
+        if self.health.is_ending() {
             return Err(Wrong::Moment(Refused::Draining));
         }
         let client = request.extensions().get::<Peer>().and_then(|peer| peer.client(request.headers()));

@@ -10,8 +10,10 @@ use crate::http::gate::Standing;
 pub enum Phase {
     /// It serves.
     Serving,
-    /// It ends its sessions and admits nobody.
+    /// It serves, and should not be sent new clients, as it is about to end.
     Draining,
+    /// It ends its sessions and admits nobody.
+    Ending,
 }
 
 /// What the daemon says about its health.
@@ -30,16 +32,16 @@ impl Health {
 
     /// Whether it ends its sessions and admits nobody.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
-        *self.phase.borrow() == Phase::Draining
+    pub fn is_ending(&self) -> bool {
+        *self.phase.borrow() == Phase::Ending
     }
 
     /// Why the daemon should not be sent new clients; empty when it should. `standing` is that of
     /// the connection of who asks.
     #[must_use]
     pub(super) fn reasons(&self, standing: Option<&Standing>) -> Vec<&'static str> {
-        let reasons =
-            [(self.is_draining(), "draining"), (self.gate.is_exhausted(standing), "connections_exhausted")];
+        let draining = *self.phase.borrow() != Phase::Serving;
+        let reasons = [(draining, "draining"), (self.gate.is_exhausted(standing), "connections_exhausted")];
         reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect()
     }
 }

@@ -217,12 +217,7 @@ async fn keep(endpoint: &Endpoint, link: &Link, id: &str, response: &axum::http:
     let mut pinged = false;
     {
         let mut state = link.poll_state();
-        for packet in &mut packets {
-            if let Some(last) = refusal::of(packet, link.generation()) {
-                *packet = last;
-                state.ended = true;
-            }
-        }
+        state.ended |= refusal::translate(&mut packets, link.generation());
         packets.retain(|packet| {
             let end = packet.is_end() || packet.is_close();
             let ping = link.is_first_ping(packet);

@@ -23,6 +23,8 @@ use crate::http::engine_io::Endpoint;
 use crate::http::gate::Standing;
 use crate::http::live::Current;
 use crate::telemetry::metrics;
+use crate::telemetry::requests::Requests;
+use crate::telemetry::requests::Route;
 
 /// The routes for clients: Engine.IO under `path`.
 pub fn routes(path: &str, endpoint: Endpoint) -> Router {
@@ -49,8 +51,8 @@ pub fn routes(path: &str, endpoint: Endpoint) -> Router {
 }
 
 /// Counts every request with the route that answered it.
-pub fn counted(routes: Router) -> Router {
-    routes.layer(from_fn(count))
+pub fn counted(routes: Router, requests: Requests) -> Router {
+    routes.layer(from_fn_with_state(requests, count))
 }
 
 async fn check_origin(State(live): State<Current>, request: Request, next: Next) -> Response {
@@ -71,16 +73,16 @@ async fn check_standing(request: Request, next: Next) -> Response {
     }
 }
 
-async fn count(request: Request, next: Next) -> Response {
+async fn count(State(requests): State<Requests>, request: Request, next: Next) -> Response {
     let route = match request.uri().path() {
-        "/healthz" => "healthz",
-        "/readyz" => "readyz",
-        "/metrics" => "metrics",
-        _ => "socket.io",
+        "/healthz" => Route::Healthz,
+        "/readyz" => Route::Readyz,
+        "/metrics" => Route::Metrics,
+        _ => Route::SocketIo,
     };
     let response = next.run(request).await;
     // What no route answers is not worth a series for each path a stranger thinks of.
-    let route = if response.status() == StatusCode::NOT_FOUND { "other" } else { route };
-    metrics::request(route, response.status().as_u16());
+    let route = if response.status() == StatusCode::NOT_FOUND { Route::Other } else { route };
+    requests.answered(route, response.status().as_u16());
     response
 }

@@ -25,12 +25,19 @@ pub(super) fn install() -> Result<PrometheusHandle, Failure> {
 
 fn recorder() -> Result<PrometheusHandle, BuildError> {
     // From an idle room's microseconds to the tens of milliseconds of a very large one.
-    const FANOUT: &[f64] = &[1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
-    const RECIPIENTS: &[f64] = &[0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0];
+    const FANOUT: &[f64] = &[2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0];
+    // Nobody, a device's owner, a dashboard's viewers, everybody.
+    const RECIPIENTS: &[f64] = &[0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0, 100_000.0];
     // From a failed handshake to a client that stays for a month.
     const DURATION: &[f64] = &[1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0];
     let full = |name: &str| Matcher::Full(name.to_owned());
-    PrometheusBuilder::new()
+    let builder = PrometheusBuilder::new();
+    // What recording costs is measured against a build in which nothing is recorded: see
+    // `scripts/metrics-cost.sh`.
+    if option_env!("HUMBLE_BROKER_UNRECORDED").is_some() {
+        return Ok(builder.build_recorder().handle());
+    }
+    builder
         .set_buckets_for_metric(full("humble_broker_fanout_duration_seconds"), FANOUT)?
         .set_buckets_for_metric(full("humble_broker_fanout_recipients"), RECIPIENTS)?
         .set_buckets_for_metric(full("humble_broker_connection_duration_seconds"), DURATION)?
@@ -93,5 +100,13 @@ fn describe() {
         "1 while this key has been changed and waits for a restart"
     );
     describe_counter!("humble_broker_panics_total", "panics caught while an event was handled");
-    describe_gauge!("tokio_live_tasks_count", "tasks that run or wait, about three for each session");
+    describe_gauge!("tokio_workers", "worker threads");
+    describe_gauge!("tokio_live_tasks", "tasks that run or wait, about three for each session");
+    describe_gauge!("tokio_global_queue_depth", "tasks that wait for any worker thread");
+    describe_counter!("tokio_parks_total", "times that a worker thread found nothing to do");
+    describe_gauge!("tokio_busy_ratio", "how much of the last seconds the worker threads worked");
+    describe_gauge!(
+        "tokio_busiest_worker_ratio",
+        "how much of the last seconds the busiest worker thread worked"
+    );
 }

@@ -9,16 +9,15 @@ use metrics::counter;
 use metrics::gauge;
 use metrics::histogram;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::runtime::Handle;
 
 use crate::failure::Failure;
-use crate::protocol::EventName;
 use crate::protocol::Generation;
-use crate::protocol::Refusal;
 use crate::protocol::Transport;
-use crate::telemetry::disconnection::Disconnection;
+use crate::telemetry::events::Events;
 use crate::telemetry::exporter;
 use crate::telemetry::reloads::Reloads;
+use crate::telemetry::requests::Requests;
+use crate::telemetry::runtime::Runtime;
 
 /// All metrics of the daemon.
 #[derive(Clone)]
@@ -28,14 +27,16 @@ pub struct Metrics {
     /// Sessions and how long they last.
     pub connections: Connections,
     /// What the broker does with events.
-    pub broker: Broker,
+    pub events: Events,
+    /// What was asked over HTTP.
+    pub requests: Requests,
     /// What became of reloads.
     pub reloads: Reloads,
     /// Whether the node is draining: 0 or 1.
     pub draining: Gauge,
     drain_remaining: Gauge,
     queued: Gauge,
-    tasks: Gauge,
+    runtime: Runtime,
     exporter: PrometheusHandle,
 }
 
@@ -45,6 +46,10 @@ impl Metrics {
     /// # Errors
     ///
     /// When a recorder has been installed before.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime of tokio, which the metrics tell about.
     pub fn install() -> Result<Self, Failure> {
         let exporter = exporter::install()?;
         let revision = option_env!("HUMBLE_BROKER_REVISION").unwrap_or("unknown");
@@ -56,25 +61,24 @@ impl Metrics {
                 sent: counter!("humble_broker_sent_bytes_total"),
             },
             connections: Connections::new(),
-            broker: Broker::new(),
+            events: Events::new(),
+            requests: Requests::default(),
             reloads: Reloads::new(),
             draining: gauge!("humble_broker_draining"),
             drain_remaining: gauge!("humble_broker_drain_connections_remaining"),
             queued: gauge!("humble_broker_send_queue_bytes"),
-            tasks: gauge!("tokio_live_tasks_count"),
+            runtime: Runtime::new(),
             exporter,
         })
     }
 
     /// The metrics in Prometheus' text format; `queued` is what only the moment can tell, the
     /// bytes in the send queues of all sessions.
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; there are not 2^53 of either")]
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; there are not 2^53 bytes")]
     #[must_use]
     pub fn render(&self, queued: usize) -> String {
         self.queued.set(queued as f64);
-        if let Ok(runtime) = Handle::try_current() {
-            self.tasks.set(runtime.metrics().num_alive_tasks() as f64);
-        }
+        self.runtime.look();
         self.exporter.render()
     }
 
@@ -84,8 +88,10 @@ impl Metrics {
         self.drain_remaining.set(sessions as f64);
     }
 
-    /// Folds what histograms have collected; to be called every few seconds, or they grow.
+    /// Folds what histograms have collected, which else would grow, and sees how busy the worker
+    /// threads were since the last call; to be called every few seconds.
     pub fn upkeep(&self) {
+        self.runtime.upkeep();
         self.exporter.run_upkeep();
     }
 }
@@ -173,135 +179,6 @@ impl Sessions {
             opened: counter!("humble_broker_connections_total", "transport" => transport, "protocol" => protocol),
         }
     }
-}
-
-/// What the broker does with events.
-#[derive(Clone)]
-pub struct Broker {
-    /// Rooms with at least one subscriber.
-    pub rooms: Gauge,
-    /// Memberships of all clients together.
-    pub subscriptions: Gauge,
-    /// Panics that were caught while an event was handled.
-    pub panics: Counter,
-    /// Messages that a slow client did not get, because its send queue was full.
-    pub dropped_slow: Counter,
-    /// Clients that each published or broadcast message was queued for.
-    pub recipients: Histogram,
-    /// Seconds that queueing one message for all its recipients took.
-    pub fanout: Histogram,
-    events: [Event; EventName::ALL.len()],
-    disconnections: [Counter; Disconnection::ALL.len()],
-}
-
-impl Broker {
-    fn new() -> Self {
-        Self {
-            rooms: gauge!("humble_broker_rooms"),
-            subscriptions: gauge!("humble_broker_subscriptions"),
-            panics: counter!("humble_broker_panics_total"),
-            dropped_slow: counter!("humble_broker_messages_dropped_total", "reason" => "slow_consumer"),
-            recipients: histogram!("humble_broker_fanout_recipients"),
-            fanout: histogram!("humble_broker_fanout_duration_seconds"),
-            events: EventName::ALL.map(Event::new),
-            disconnections: Disconnection::ALL
-                .map(|reason| counter!("humble_broker_disconnections_total", "reason" => reason.label())),
-        }
-    }
-
-    /// An event of `bytes` bytes, attachments included, has ended with `outcome`.
-    pub fn handled(&self, name: EventName, bytes: usize, outcome: Result<(), Refusal>) {
-        let event = self.event(name);
-        event.received_bytes.increment(bytes as u64);
-        event.outcome(outcome).increment(1);
-    }
-
-    /// A message of `bytes` bytes has been queued for `recipients` clients.
-    pub fn delivered(&self, name: EventName, bytes: usize, recipients: u32, took: Duration) {
-        let event = self.event(name);
-        event.delivered.increment(u64::from(recipients));
-        event.delivered_bytes.increment(u64::from(recipients) * bytes as u64);
-        self.recipients.record(recipients);
-        self.fanout.record(took);
-    }
-
-    /// A client is gone.
-    #[expect(clippy::indexing_slicing, reason = "there is one for each, in the order of the declaration")]
-    pub fn disconnected(&self, reason: Disconnection) {
-        self.disconnections[reason as usize].increment(1);
-    }
-
-    #[expect(clippy::indexing_slicing, reason = "there is one for each, in the order of the declaration")]
-    fn event(&self, name: EventName) -> &Event {
-        &self.events[name as usize]
-    }
-}
-
-/// What is recorded of one kind of event.
-#[derive(Clone)]
-struct Event {
-    outcomes: [Counter; OUTCOMES.len()],
-    received_bytes: Counter,
-    delivered: Counter,
-    delivered_bytes: Counter,
-}
-
-/// How an event ends: well, or with the code of a refusal.
-const OUTCOMES: [&str; 9] = [
-    "ok",
-    "malformed",
-    "unknown_event",
-    "invalid_room",
-    "forbidden",
-    "too_many_rooms",
-    "rate_limited",
-    "too_large",
-    "shutting_down",
-];
-
-impl Event {
-    fn new(name: EventName) -> Self {
-        let event = name.as_str();
-        Self {
-            outcomes: OUTCOMES.map(
-                |outcome| counter!("humble_broker_events_total", "event" => event, "outcome" => outcome),
-            ),
-            received_bytes: counter!("humble_broker_messages_received_bytes_total", "event" => event),
-            delivered: counter!("humble_broker_messages_delivered_total", "event" => event),
-            delivered_bytes: counter!("humble_broker_messages_delivered_bytes_total", "event" => event),
-        }
-    }
-
-    fn outcome(&self, outcome: Result<(), Refusal>) -> &Counter {
-        let [
-            ok,
-            malformed,
-            unknown_event,
-            invalid_room,
-            forbidden,
-            too_many_rooms,
-            rate_limited,
-            too_large,
-            shutting_down,
-        ] = &self.outcomes;
-        match outcome {
-            Ok(()) => ok,
-            Err(Refusal::Malformed(_)) => malformed,
-            Err(Refusal::UnknownEvent) => unknown_event,
-            Err(Refusal::InvalidRoom(_)) => invalid_room,
-            Err(Refusal::Forbidden) => forbidden,
-            Err(Refusal::TooManyRooms) => too_many_rooms,
-            Err(Refusal::RateLimited) => rate_limited,
-            Err(Refusal::TooLarge) => too_large,
-            Err(Refusal::ShuttingDown) => shutting_down,
-        }
-    }
-}
-
-/// Counts a request that `route` has answered with `status`.
-pub fn request(route: &'static str, status: u16) {
-    counter!("humble_broker_http_requests_total", "route" => route, "status" => status.to_string())
-        .increment(1);
 }
 
 /// Counts a client that was turned away before it had a session.

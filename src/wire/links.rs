@@ -126,25 +126,31 @@ impl Links {
         self.encoding
     }
 
-    /// Ends every stream that carries a session, without another word.
+    /// How many links there are, now and after every change.
+    #[must_use]
+    pub fn count(&self) -> watch::Receiver<usize> {
+        self.open.subscribe()
+    }
+
+    /// Ends every session, and the stream that carries it without another word.
     pub fn kill_all(&self, cause: Disconnection) {
         for link in self.all() {
             link.fate().kill(cause);
+            if link.transport() == Transport::Polling {
+                // A stream does not carry it, but a poll may wait on one, and is answered at once.
+                link.close(cause);
+            }
         }
     }
 
-    /// Waits until there is no link left; `told` hears of each that goes how many there are yet.
+    /// Waits until there is no link left.
     ///
     /// Clients that have stopped polling will never hear that their session is over, and are not
     /// waited for.
-    pub async fn none_left(&self, told: impl Fn(usize)) {
-        let mut open = self.open.subscribe();
-        let none = |open: &usize| {
-            told(*open);
-            *open == 0
-        };
+    pub async fn none_left(&self) {
+        let mut open = self.count();
         // The sender lives in `self`, so waiting ends only with the condition, or the patience.
-        while timeout(SILENCE / 4, open.wait_for(none)).await.is_err() {
+        while timeout(SILENCE / 4, open.wait_for(|open| *open == 0)).await.is_err() {
             self.all().iter().filter(|link| link.is_silent()).for_each(|link| link.end());
         }
     }

@@ -12,6 +12,17 @@ const MSGPACK: &[u8] = b"\x83\xa4type\x04\xa3nsp\xa1/\xa4data\x81\xa7message\xac
 const JSON_V3: &[u8] = br#"44"unauthorized""#;
 const MSGPACK_V3: &[u8] = b"\x83\xa4type\x04\xa3nsp\xa1/\xa4data\xacunauthorized";
 
+/// Has the refusal among `packets`, if it is there, say so to a client of `generation`; whether it is.
+pub fn translate(packets: &mut [Packet], generation: Generation) -> bool {
+    packets.iter_mut().fold(false, |found, packet| match of(packet, generation) {
+        Some(refusal) => {
+            *packet = refusal;
+            true
+        }
+        None => found,
+    })
+}
+
 /// What a client of `generation` is sent instead of `packet`, if that is the refusal.
 pub fn of<B: AsRef<[u8]>>(packet: &Packet<B>, generation: Generation) -> Option<Packet> {
     let bytes = match (packet, generation) {

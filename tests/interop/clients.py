@@ -37,10 +37,10 @@ MESSAGES = ("data", "broadcast")
 class Driver:
     """A process that hosts the clients of one kind."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, environment=None):
         self.kind = kind
         self.process = subprocess.Popen(
-            DRIVERS[kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            DRIVERS[kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         self.clients = Logs()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -90,14 +90,17 @@ class EventLog:
 
     def take(self, name, matches):
         """Waits for the first event `name` that matches; returns its arguments."""
+        return self.take_first(lambda event, args: event == name and matches(args), name)[1]
+
+    def take_first(self, matches, what):
+        """Waits for the first event that matches; returns its name and arguments."""
         with self.changed:
-            position = self._find(name, matches)
-            return self.events.pop(position)[1]
+            return self.events.pop(self._find(matches, what))
 
     def take_messages_until(self, name, matches):
         """Waits like `take`, and returns the messages that came before."""
         with self.changed:
-            position = self._find(name, matches)
+            position = self._find(lambda event, args: event == name and matches(args), name)
             before, after = self.events[:position], self.events[position + 1 :]
             self.events = [event for event in before if event[0] not in MESSAGES] + after
             return [event for event in before if event[0] in MESSAGES]
@@ -106,19 +109,18 @@ class EventLog:
         with self.changed:
             self.events.clear()
 
-    def _find(self, name, matches):
+    def _find(self, matches, what):
         deadline = time.monotonic() + DEADLINE
         position = 0
         while True:
             for position in range(position, len(self.events)):
-                event, args = self.events[position]
-                if event == name and matches(args):
+                if matches(*self.events[position]):
                     return position
             position = len(self.events)
             assert not self.ended, f"the driver process of {self.client} has ended"
             in_time = self.changed.wait(deadline - time.monotonic())
             assert in_time, (
-                f"{self.client} saw no such `{name}` within {DEADLINE} s, only {shortened(self.events)}"
+                f"{self.client} saw no such `{what}` within {DEADLINE} s, only {shortened(self.events)}"
             )
 
 
@@ -163,6 +165,20 @@ class Client:
     def ask(self, event, *args):
         """Emits, and returns the arguments of the acknowledgement."""
         return self.call(event, *args)()
+
+    def attempt(self, event, *args):
+        """Asks; None if the connection is lost before there is an answer, or had been before: then it
+        stands again, as some clients lose without a word what is emitted before."""
+        number = next(self.numbers)
+        self._command("emit", event=event, args=wrap(list(args)), ack=number)
+
+        def decides(event, args):
+            return event in ("disconnect", "failed") or (event == "ack" and args[0] == number)
+
+        decided, details = self.log.take_first(decides, "answer or end")
+        if decided == "disconnect":
+            self.wait_for("connect")
+        return details[1] if decided == "ack" else None
 
     def burst(self, room, count):
         """Publishes the numbers below `count`, as fast as the client can."""

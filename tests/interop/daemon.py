@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 BINARY = os.environ.get("BROKER_BIN") or str(
@@ -57,6 +58,14 @@ class Daemon:
         finally:
             os.close(exited)
         return said["X_LISTEN"]
+
+    def sessions(self):
+        """How many clients are connected, as its metrics say it."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=READY_WITHIN) as response:
+            lines = response.read().decode().splitlines()
+        counts = [line.split()[-1] for line in lines if line.startswith("humble_broker_connections{")]
+        assert counts, "no such metric"
+        return sum(map(int, counts))
 
     def stop(self, with_signal=signal.SIGTERM):
         """Ends the daemon as an operator does, and returns its exit code."""

@@ -4,6 +4,10 @@
 set -eu
 cd "$(dirname "$0")"
 
+# The proxies are Debian's; tests/interop/test_proxies.py starts them.
+../../scripts/need.sh nginx haproxy caddy openssl
+export PATH="$PATH:/usr/sbin"
+
 # Each is installed again only when its lock file has changed.
 if ! cmp -s package-lock.json node_modules/.installed; then
     npm ci --no-audit --no-fund

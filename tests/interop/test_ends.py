@@ -1,9 +1,11 @@
 """The daemon ends; clients of every kind come back by themselves."""
 
 import signal
+import threading
 
 import pytest
 
+from balancer import Balancer
 from clients import all_acknowledged, heard
 from daemon import Daemon, free_port
 
@@ -52,4 +54,35 @@ def test_what_was_acknowledged_before_the_end_is_delivered(connect_all):
     with Daemon(port=port):
         for client in everyone:
             client.wait_for("connect")
+            client.disconnect()
+
+
+def test_every_client_comes_back_to_a_second_node_while_the_first_drains(connect_all):
+    with Daemon() as first, Daemon() as second, Balancer([first.url, second.url]) as balancer:
+        clients = connect_all(balancer.url)
+        everyone = list(clients.values())
+        assert (first.sessions(), second.sessions()) == (len(everyone), 0)
+        all_acknowledged([client.call("subscribe", "room") for client in everyone])
+        publisher = clients["js4-websocket"]
+        all_acknowledged([publisher.call("publish", "room", number) for number in range(101)])
+        codes = []
+        stopping = threading.Thread(target=lambda: codes.append(first.stop()))
+        stopping.start()
+        for client in everyone:
+            reason = client.wait_for("disconnect")
+            assert not any(final in reason for final in FINAL_REASONS), f"{client}: {reason}"
+            client.wait_for("connect")
+        stopping.join()
+        assert codes == [0]
+        assert second.sessions() == len(everyone)
+        for client in everyone:
+            received = client.log.take_messages_until("data", lambda args: args == ["room", 100])
+            assert received == [("data", ["room", number]) for number in range(100)], client
+
+        all_acknowledged([client.call("subscribe", "room") for client in everyone])
+        for client in everyone:
+            assert client.ask("publish", "room", client.id) == []
+        for client, received in heard(everyone).items():
+            assert received == [("data", ["room", other.id]) for other in everyone], client
+        for client in everyone:
             client.disconnect()

@@ -203,6 +203,13 @@ fn each_kind_of_mistake_in_the_file_is_shown_where_it_is() {
             "`a` is not a proxy; write an IP address, a network or `unix`",
             "^^^",
         ),
+        (
+            "[drain]\ntimeout = '9s'\nnotice = '9s'",
+            3,
+            10,
+            "`timeout` is over by then; write less than that",
+            "^^^^",
+        ),
         ("[server.tls]\nkey = 'a'", 1, 1, "missing key `certificate`", "^^^^^^^^^^^^"),
         (
             "[server]\nunix_socket_mode = 0o660",
@@ -294,7 +301,7 @@ fn a_mistake_in_a_flag_or_a_variable_names_it() {
             b"25",
             "`25` is not a length of time; write a number and a unit, like `5s`",
         ),
-        ("HUMBLE_BROKER_DRAIN__TIMEOUTS", b"25s", "unknown key `timeouts`, expected `timeout`"),
+        ("HUMBLE_BROKER_DRAIN__TIMEOUTS", b"25s", "unknown key `timeouts`, expected one of `notice`, "),
         ("HUMBLE_BROKER_DRAINS__TIMEOUT", b"25s", "unknown key `drains`, expected one of `server`, "),
         ("HUMBLE_BROKER_DRAIN_TIMEOUT", b"25s", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),
         ("HUMBLE_BROKER_SERVER__HOST", b"\xff", "its value is not UTF-8"),

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 /// The floor of each module; one uses those on its own floor and below.
-const FLOORS: [(u8, &[&str]); 7] = [
+const FLOORS: [(u8, &[&str]); 8] = [
     (0, &["protocol", "failure"]),
     (1, &["config"]),
     (2, &["wire", "telemetry"]),
+    (3, &["access"]),
     (6, &["broker"]),
     (7, &["http"]),
     (8, &["daemon"]),
@@ -15,14 +16,22 @@ const FLOORS: [(u8, &[&str]); 7] = [
 ];
 
 /// What only these modules may name. A crate stands for its family, `hyper` for `hyper_util` too.
-const SEAMS: [(&str, &[&str]); 11] = [
-    ("socketioxide", &["broker::admit", "broker::dispatch", "broker::engine", "broker::sockets"]),
+const SEAMS: [(&str, &[&str]); 16] = [
+    (
+        "socketioxide",
+        &["broker::admit", "broker::dispatch", "broker::engine", "broker::shown", "broker::sockets"],
+    ),
     ("axum", &["http"]),
     ("hyper", &["http"]),
-    ("tokio_rustls", &["http::encrypted", "http::tls"]),
+    ("tokio_rustls", &["http::encrypted", "http::keys", "http::tls"]),
     ("proxy_header", &["http::proxy_protocol"]),
+    ("jsonwebtoken", &["access", "cli::token"]),
+    ("x509_parser", &["access::certificate"]),
+    ("rmp_serde", &["broker::shown"]),
     ("ipnet", &["config::proxies"]),
     ("tracing_journald", &["telemetry::journal"]),
+    ("metrics_process", &["telemetry::runtime"]),
+    ("tokio_metrics", &["telemetry::runtime"]),
     ("signal_hook", &["daemon::signals"]),
     ("nix", &["daemon::descriptors"]),
     ("tracing", &["telemetry", "wire", "broker", "http", "daemon", "cli"]),
@@ -136,6 +145,8 @@ fn every_rule_of_the_house_can_fail() {
         ("http/peer.rs", 2, "use proxy_header::ProxyHeader;"),
         ("http/peer.rs", 2, "use ipnet::IpNet;"),
         ("telemetry/log.rs", 2, "use tracing_journald::Layer;"),
+        ("telemetry/metrics.rs", 2, "use metrics_process::Collector;"),
+        ("daemon/mod.rs", 2, "use tokio_metrics::RuntimeMonitor;"),
         ("daemon/drain.rs", 2, "use signal_hook::consts::SIGTERM;"),
         ("protocol/mod.rs", 2, "tracing::warn!(\"\");"),
         ("http/mod.rs", 2, "use crate::config::Config;"),

@@ -1,7 +1,8 @@
 //! The soak, and the benchmark of how much a bystander suffers: a program, not a test.
 //!
 //! `soak MINUTES` abuses a real daemon for that long and fails when it grows. `bystander ROUNDS` compares
-//! how long messages take while it is abused and while it is not.
+//! how long messages take while it is abused and while it is not. `avalanche CLIENTS` fills a daemon, drains
+//! it, and waits for all clients on a second one; `crowd CLIENTS NODES...` is one of its processes.
 
 #![expect(unreachable_pub, reason = "there is nothing above the crate of a test")]
 #![expect(
@@ -12,6 +13,8 @@
     reason = "it panics when it fails, and prints what it measures"
 )]
 
+mod avalanche;
+mod crowd;
 mod load;
 #[expect(dead_code, reason = "it is shared with the integration tests, which use all of it")]
 #[path = "../it/support/mod.rs"]
@@ -53,12 +56,23 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["soak", minutes] => minutes.parse().map_or(Err(String::new()), soak),
         ["bystander", rounds] => rounds.parse().map_or(Err(String::new()), compare),
+        ["avalanche", clients] => clients.parse().map_or(Err(String::new()), avalanche::run),
+        ["crowd", clients, ref nodes @ ..] => {
+            let nodes: Result<_, _> = nodes.iter().map(|node| node.parse()).collect();
+            clients
+                .parse()
+                .ok()
+                .zip(nodes.ok())
+                .map_or(Err(String::new()), |(clients, nodes)| crowd::run(clients, nodes))
+        }
         _ => Err(String::new()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) if fault.is_empty() => {
-            eprintln!("soak: write `soak MINUTES` or `bystander ROUNDS`, from 1 to 600");
+            eprintln!(
+                "soak: write `soak MINUTES` or `bystander ROUNDS`, from 1 to 600, or `avalanche CLIENTS`, from 100"
+            );
             ExitCode::from(64)
         }
         Err(fault) => {

@@ -62,6 +62,8 @@ impl Daemon {
         let notifications = listen(manager.try_clone().unwrap());
         let mut child = command
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            // Most tests are not about how the daemon ends, and need not wait for it.
+            .args(["--set", "drain.spread=0s"])
             .args(arguments)
             .env("NOTIFY_SOCKET", &socket)
             .stdin(Stdio::null())
@@ -105,7 +107,12 @@ impl Daemon {
 
     /// Waits until the daemon has ended by itself.
     pub fn wait(&mut self) -> ExitStatus {
-        wait(&mut self.child, DEADLINE).unwrap_or_else(|| panic!("still running: {}", self.log()))
+        self.wait_for(DEADLINE)
+    }
+
+    /// Waits for it to end, for no longer than this.
+    pub fn wait_for(&mut self, patience: Duration) -> ExitStatus {
+        wait(&mut self.child, patience).unwrap_or_else(|| panic!("still running: {}", self.log()))
     }
 
     /// The id of its process.
@@ -142,6 +149,15 @@ impl Daemon {
         let text = response.text();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a metric no longer has this value.
+    pub fn await_change(&self, name: &str, value: f64) {
+        let began = Instant::now();
+        while (self.metric(name) - value).abs() < 1e-9 {
+            assert!(began.elapsed() < DEADLINE, "{name} stays {value}");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until a metric has this value.

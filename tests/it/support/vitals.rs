@@ -38,7 +38,7 @@ impl Vitals {
         Self {
             memory: memory.split_whitespace().next().unwrap().parse().unwrap(),
             files,
-            tasks: count("tokio_live_tasks_count "),
+            tasks: count("tokio_live_tasks "),
             sessions: count("humble_broker_connections{"),
         }
     }
