@@ -7,6 +7,7 @@ mod reload;
 mod signals;
 mod supervisor;
 mod systemd;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +77,7 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
         .map_err(|error| Failure::Unavailable(format!("cannot start the worker threads: {error}")))?;
     let ended = runtime
         .block_on(Daemon::start(config, sources, logger))
-        .and_then(|daemon| runtime.block_on(daemon.serve()));
+        .and_then(|daemon| runtime.block_on(daemon.run()));
     runtime.shutdown_timeout(LAST_TASKS);
     ended
 }
@@ -177,6 +178,15 @@ impl Daemon {
         let reloads = metrics.reloads.clone();
         let reload = Reload { sources, config, broker, links, gate, live, tls, logger, metrics: reloads };
         Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, clients, operators })
+    }
+
+    /// Serves until it is over, and shows the watchdog all the while that it does.
+    async fn run(self) -> Result<(), Failure> {
+        let beat = watchdog::beat(self.reload.broker.clone(), self.reload.links.clone());
+        tokio::select! {
+            ended = self.serve() => ended,
+            never = beat => match never {},
+        }
     }
 
     async fn serve(mut self) -> Result<(), Failure> {

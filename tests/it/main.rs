@@ -33,5 +33,6 @@ mod runbook;
 mod shutdown;
 mod socket_io;
 mod support;
+mod systemd;
 mod tls;
 mod upgrade;

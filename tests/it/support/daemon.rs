@@ -100,6 +100,14 @@ impl Daemon {
         self.notifications.recv_timeout(DEADLINE).ok()
     }
 
+    /// The next message to the service manager, if one comes so soon.
+    pub fn notification_within(&self, patience: Duration) -> Option<String> {
+        self.notifications.set_read_timeout(Some(patience)).unwrap();
+        let told = self.notification();
+        self.notifications.set_read_timeout(Some(DEADLINE)).unwrap();
+        told
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
