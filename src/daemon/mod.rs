@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod drain;
+mod inherited;
 mod listeners;
 mod reload;
 mod signals;
@@ -48,6 +49,7 @@ use crate::telemetry::log::Logger;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::links::Links;
 
+use inherited::Sockets;
 use listeners::Bound;
 use listeners::Listeners;
 use reload::Reload;
@@ -66,6 +68,7 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 ///
 /// When it cannot start, or when a part of it ends by itself.
 pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
+    let sockets = Sockets::take()?;
     let logger = log::start(&config.log)?;
     let mut builder = runtime::Builder::new_multi_thread();
     if let Some(workers) = config.server.workers() {
@@ -76,7 +79,7 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::Unavailable(format!("cannot start the worker threads: {error}")))?;
     let ended = runtime
-        .block_on(Daemon::start(config, sources, logger))
+        .block_on(Daemon::start(config, sources, sockets, logger))
         .and_then(|daemon| runtime.block_on(daemon.run()));
     runtime.shutdown_timeout(LAST_TASKS);
     ended
@@ -103,13 +106,20 @@ struct Daemon {
     phase: watch::Sender<Phase>,
     /// How far the listener for clients has come.
     clients: watch::Sender<Stage>,
+    /// Whether the socket for clients outlives this process.
+    outlived: bool,
     /// How far the listeners for operators have come, those that there are.
     operators: watch::Sender<Stage>,
 }
 
 impl Daemon {
     /// Everything that may fail, in an order that leaves nothing half started.
-    async fn start(config: Config, sources: &Sources, logger: Logger) -> Result<Self, Failure> {
+    async fn start(
+        config: Config,
+        sources: &Sources,
+        sockets: Sockets,
+        logger: Logger,
+    ) -> Result<Self, Failure> {
         info!(version = env!("CARGO_PKG_VERSION"), "starting with {}", sources);
         let signals = Signals::register()?;
         let gate = Gate::public(&config.limits, descriptors::connections(config.limits.connections)?);
@@ -119,8 +129,8 @@ impl Daemon {
             Broker::new(&config.socketio, &config.limits, links.clone(), metrics.events.clone());
 
         let tls = config.server.tls.as_ref().map(Credentials::read).transpose()?.map(Tls::new);
-        let Listeners { public, admin, control, bound } =
-            Listeners::bind(&config.server, &config.admin).await?;
+        let Listeners { public, admin, control, outlived, bound } =
+            Listeners::bind(&config.server, &config.admin, sockets).await?;
 
         let phase = watch::Sender::new(Phase::Serving);
         let health = Health::new(phase.subscribe(), gate.clone());
@@ -177,7 +187,7 @@ impl Daemon {
         sources.hold();
         let reloads = metrics.reloads.clone();
         let reload = Reload { sources, config, broker, links, gate, live, tls, logger, metrics: reloads };
-        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, clients, operators })
+        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, clients, outlived, operators })
     }
 
     /// Serves until it is over, and shows the watchdog all the while that it does.

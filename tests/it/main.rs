@@ -21,6 +21,7 @@ mod guard;
 mod health;
 mod house;
 mod http;
+mod inherited;
 mod library;
 mod listeners;
 mod logs;
