@@ -89,4 +89,10 @@ impl Broker {
     pub fn reload(&self, live: Live) {
         self.0.live.store(Arc::new(live));
     }
+
+    /// Takes the lock that every event needs, and gives it back: whoever comes back from here has seen
+    /// that it can be had.
+    pub fn take_lock(&self) {
+        self.0.members.take_lock();
+    }
 }

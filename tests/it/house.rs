@@ -15,7 +15,7 @@ const FLOORS: [(u8, &[&str]); 7] = [
 ];
 
 /// What only these modules may name. A crate stands for its family, `hyper` for `hyper_util` too.
-const SEAMS: [(&str, &[&str]); 13] = [
+const SEAMS: [(&str, &[&str]); 14] = [
     ("socketioxide", &["broker::admit", "broker::dispatch", "broker::engine", "broker::sockets"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
@@ -27,6 +27,7 @@ const SEAMS: [(&str, &[&str]); 13] = [
     ("tokio_metrics", &["telemetry::runtime"]),
     ("signal_hook", &["daemon::signals"]),
     ("nix", &["daemon::descriptors"]),
+    ("listenfd", &["daemon::inherited"]),
     ("tracing", &["telemetry", "wire", "broker", "http", "daemon", "cli"]),
     ("config::Config", &["config", "daemon", "cli"]),
 ];
