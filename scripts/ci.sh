@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly NAMES=(machine tools format clippy typos shellcheck toml build tests avalanche configurations interop readme monitoring)
+readonly NAMES=(machine tools format clippy typos shellcheck toml build tests avalanche configurations interop readme monitoring systemd)
 readonly TYPOS=1.52.0 SHELLCHECK=0.11.0.1
 # Here, wherever else cargo may be told to build.
 export CARGO_TARGET_DIR=$PWD/target
@@ -129,6 +129,11 @@ step_readme() {
 # The alerts and the dashboard, with a real Prometheus.
 step_monitoring() {
     scripts/monitoring-test.sh
+}
+
+# The units, with a real systemd.
+step_systemd() {
+    scripts/systemd-test.sh
 }
 
 chosen=("$@")

@@ -24,6 +24,13 @@ for need in "$@"; do
                 packages+=(prometheus)
             fi
             ;;
+        # What it takes to boot a Debian in namespaces.
+        systemd-container)
+            command -v systemd-nspawn >/dev/null || packages+=(systemd-container)
+            for program in mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux; do
+                command -v "${program%:*}" >/dev/null || packages+=("${program#*:}")
+            done
+            ;;
         valgrind) command -v valgrind >/dev/null || packages+=(valgrind) ;;
         # The packages of the proxies may also start them, on port 80.
         nginx | haproxy | caddy | openssl) command -v "$need" >/dev/null || packages+=("$need") ;;

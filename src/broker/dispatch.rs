@@ -91,7 +91,7 @@ impl Turn<'_> {
 
     fn act(&self, event: Event<'_>, attachments: &VecDeque<Bytes>) -> Result<(), Refusal> {
         #[cfg(debug_assertions)]
-        panic_on_request(&event);
+        self.break_on_request(&event);
         let encoding = self.broker.0.encoding;
         match event {
             Event::Subscribe(room) => subscribe::subscribe(self, room)?,
@@ -108,6 +108,19 @@ impl Turn<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Fails when the event asks for it, so that a test can see what a defect of ours would cost.
+    #[cfg(debug_assertions)]
+    #[expect(clippy::panic, reason = "that is what it is for; it is not in a release")]
+    fn break_on_request(&self, event: &Event<'_>) {
+        let Event::Subscribe(Room::Text(room)) = event else { return };
+        match &**room {
+            "\0panic" => panic!("as the test wishes"),
+            "\0hang" => hang(),
+            "\0hold" => self.broker.0.members.everyone(|_| hang()),
+            _ => {}
+        }
     }
 }
 
@@ -126,12 +139,11 @@ impl Turn<'_> {
     }
 }
 
-/// Panics when the event asks for it, so that a test can see what a defect of ours would cost.
+/// Keeps the thread for ever.
 #[cfg(debug_assertions)]
-#[expect(clippy::panic, reason = "that is what it is for; it is not in a release")]
-fn panic_on_request(event: &Event<'_>) {
-    if matches!(event, Event::Subscribe(Room::Text(room)) if &**room == "\0panic") {
-        panic!("as the test wishes");
+fn hang() {
+    loop {
+        std::thread::park();
     }
 }
 

@@ -114,6 +114,12 @@ impl Members {
         with(&self.index.read().unwrap_or_else(PoisonError::into_inner).everyone)
     }
 
+    /// Waits until nobody uses the index, and does nothing with it. Whoever reads it and never ends would
+    /// not keep out another reader, but does keep out who writes.
+    pub(super) fn take_lock(&self) {
+        drop(self.write());
+    }
+
     fn forget(&self, index: &mut Index, session: &Session, room: Room) {
         self.metrics.subscriptions.decrement(1);
         if let Entry::Occupied(mut members) = index.rooms.entry(room) {

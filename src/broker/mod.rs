@@ -107,4 +107,10 @@ impl Broker {
         session.link().fate().condemn(cause);
         self.conclude(session);
     }
+
+    /// Takes the lock that every event needs, and gives it back: whoever comes back from here has seen
+    /// that it can be had.
+    pub fn take_lock(&self) {
+        self.0.members.take_lock();
+    }
 }

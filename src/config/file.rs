@@ -127,7 +127,7 @@ mod tests {
             "$HOME/key",
             "$CREDENTIALS_DIRECTORY",
             "$CREDENTIALS_DIRECTORY/",
-            "$CREDENTIALS_DIRECTORYS/key",
+            "$CREDENTIALS_DIRECTORY_TWO/key",
             "${CREDENTIALS_DIRECTORY/key",
             "/a\0b",
         ] {

@@ -1,9 +1,9 @@
 //! `[server.tls]`: what encrypts the connections of clients.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 use serde::Serialize;
+
+use crate::config::FilePath;
 
 /// What encrypts the connections of clients. The files are read when the broker starts, and again
 /// on SIGHUP.
@@ -14,17 +14,17 @@ pub struct Tls {
     /// first.
     ///
     /// Default: none. Takes effect: on reload, for new connections.
-    pub certificate: PathBuf,
+    pub certificate: FilePath,
 
     /// File with the certificate's private key, in PEM, not encrypted.
     ///
     /// Default: none. Takes effect: on reload, for new connections.
-    pub key: PathBuf,
+    pub key: FilePath,
 
     /// File with the authorities whose certificates clients may show, in PEM. Clients are then asked
     /// for one, and may connect without; one that is not valid ends the handshake.
     ///
     /// Default: none. Takes effect: on reload, for new connections.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_ca: Option<PathBuf>,
+    pub client_ca: Option<FilePath>,
 }

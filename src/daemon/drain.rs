@@ -56,6 +56,12 @@ impl Daemon {
         let drain = &self.reload.config.drain;
         let emptied = async {
             sleep(drain.notice.get()).await;
+            if self.outlived {
+                // Who comes now would be refused; in the socket's queue it waits for the next process. Who
+                // was let in a moment before gets a session yet, and is sent back like everyone.
+                self.clients.send_replace(Stage::Queueing);
+                sleep(LATE_REQUESTS).await;
+            }
             self.phase.send_replace(Phase::Ending);
             self.reload.broker.end_all(drain.spread_that_fits()).await;
             self.reload.links.none_left().await;

@@ -2,11 +2,13 @@
 
 mod descriptors;
 mod drain;
+mod inherited;
 mod listeners;
 mod reload;
 mod signals;
 mod supervisor;
 mod systemd;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,7 @@ use crate::telemetry::log::Logger;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::links::Links;
 
+use inherited::Sockets;
 use listeners::Bound;
 use listeners::Listeners;
 use reload::Reload;
@@ -66,6 +69,7 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 ///
 /// When it cannot start, or when a part of it ends by itself.
 pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
+    let sockets = Sockets::take()?;
     let logger = log::start(&config.log)?;
     let mut builder = runtime::Builder::new_multi_thread();
     if let Some(workers) = config.server.workers() {
@@ -76,8 +80,8 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::Unavailable(format!("cannot start the worker threads: {error}")))?;
     let ended = runtime
-        .block_on(Daemon::start(config, sources, logger))
-        .and_then(|daemon| runtime.block_on(daemon.serve()));
+        .block_on(Daemon::start(config, sources, sockets, logger))
+        .and_then(|daemon| runtime.block_on(daemon.run()));
     runtime.shutdown_timeout(LAST_TASKS);
     ended
 }
@@ -105,13 +109,20 @@ struct Daemon {
     phase: watch::Sender<Phase>,
     /// How far the listener for clients has come.
     clients: watch::Sender<Stage>,
+    /// Whether the socket for clients outlives this process.
+    outlived: bool,
     /// How far the listeners for operators have come, those that there are.
     operators: watch::Sender<Stage>,
 }
 
 impl Daemon {
     /// Everything that may fail, in an order that leaves nothing half started.
-    async fn start(config: Config, sources: &Sources, logger: Logger) -> Result<Self, Failure> {
+    async fn start(
+        config: Config,
+        sources: &Sources,
+        sockets: Sockets,
+        logger: Logger,
+    ) -> Result<Self, Failure> {
         info!(version = env!("CARGO_PKG_VERSION"), "starting with {}", sources);
         let signals = Signals::register()?;
         let gate = Gate::public(&config.limits, descriptors::connections(config.limits.connections)?);
@@ -127,8 +138,8 @@ impl Daemon {
         );
 
         let tls = config.server.tls.as_ref().map(Credentials::read).transpose()?.map(Tls::new);
-        let Listeners { public, admin, control, bound } =
-            Listeners::bind(&config.server, &config.admin).await?;
+        let Listeners { public, admin, control, outlived, bound } =
+            Listeners::bind(&config.server, &config.admin, sockets).await?;
 
         let phase = watch::Sender::new(Phase::Serving);
         let health = Health::new(phase.subscribe(), gate.clone());
@@ -191,7 +202,16 @@ impl Daemon {
         let reloads = metrics.reloads.clone();
         let reload =
             Reload { sources, config, broker, access, keys, links, gate, live, tls, logger, reloads };
-        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, clients, operators })
+        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, clients, outlived, operators })
+    }
+
+    /// Serves until it is over, and shows the watchdog all the while that it does.
+    async fn run(self) -> Result<(), Failure> {
+        let beat = watchdog::beat(self.reload.broker.clone(), self.reload.links.clone());
+        tokio::select! {
+            ended = self.serve() => ended,
+            never = beat => match never {},
+        }
     }
 
     async fn serve(mut self) -> Result<(), Failure> {

@@ -8,6 +8,8 @@ use crate::daemon::listeners::Bound;
 
 /// How long the service manager is to be patient with a drain that has just reported.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The shortest time between beats that makes sense; a millisecond is the finest time of the runtime.
+const LEAST_PERIOD: Duration = Duration::from_millis(2);
 
 /// The daemon serves, on these addresses.
 pub(super) fn ready(bound: &Bound) {
@@ -34,6 +36,17 @@ pub(super) fn reloading() {
 /// The reload is over, whether it has changed anything or not, and the daemon serves as before.
 pub(super) fn reloaded(bound: &Bound) {
     notify(&[NotifyState::Ready, NotifyState::Status(&serving(bound))]);
+}
+
+/// How long the service manager waits for a beat before it takes the daemon for stuck, if it does.
+pub(super) fn watchdog() -> Option<Duration> {
+    // Nobody can beat in no time; and an interval of none is a panic.
+    sd_notify::watchdog_enabled().filter(|period| *period >= LEAST_PERIOD)
+}
+
+/// The daemon works.
+pub(super) fn beat() {
+    notify(&[NotifyState::Watchdog]);
 }
 
 /// The daemon ends.

@@ -166,7 +166,7 @@ impl Service {
         // What is read at once may be more than what is allowed.
         let too_large = head_size(&request) > self.live.header_size;
         let last = too_large
-            || stage != Stage::Open
+            || stage >= Stage::Closing
             || self.standing.refused().is_some()
             || self.live.requests.is_some_and(|most| count >= most.get());
         request.extensions_mut().insert(self.peer.clone());

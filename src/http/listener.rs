@@ -4,10 +4,12 @@ use std::fs;
 use std::fs::Permissions;
 use std::io;
 use std::io::ErrorKind;
+use std::net;
 use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net as unix;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -18,6 +20,7 @@ use tokio::net::UnixListener;
 use tokio::net::UnixSocket;
 use tokio::net::UnixStream;
 use tokio::net::lookup_host;
+use tokio::net::unix::SocketAddr;
 use tokio_util::either::Either;
 
 use crate::config::Listen;
@@ -42,7 +45,11 @@ pub struct Listener(Kind);
 
 enum Kind {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix {
+        listener: UnixListener,
+        /// Dropped with the listener, if it is ours.
+        _file: Option<SocketFile>,
+    },
 }
 
 impl Listener {
@@ -79,6 +86,27 @@ impl Listener {
         Self::unix(path, SocketMode::OWNER).await
     }
 
+    /// Listens on a socket that was there before. Its file, should it have one, belongs to whoever made
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let us wait for it.
+    pub fn inherited(socket: Inherited) -> Result<Self, Failure> {
+        let listener = match socket {
+            Inherited::Tcp(socket) => {
+                socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)).map(Kind::Tcp)
+            }
+            Inherited::Unix(socket) => socket
+                .set_nonblocking(true)
+                .and_then(|()| UnixListener::from_std(socket))
+                .map(|listener| Kind::Unix { listener, _file: None }),
+        };
+        listener.map(Self).map_err(|error| {
+            Failure::Unavailable(format!("cannot listen on a socket that was passed: {error}"))
+        })
+    }
+
     async fn tcp(host: &str, port: u16) -> Result<Self, Failure> {
         let listen = async {
             let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
@@ -104,7 +132,7 @@ impl Listener {
             let file = SocketFile::of(path.as_path())?;
             // Until it is listened on nobody can connect, whatever the mode is until then.
             fs::set_permissions(path.as_path(), Permissions::from_mode(mode.bits()))?;
-            Ok(Self(Kind::Unix(socket.listen(BACKLOG)?, file)))
+            Ok(Self(Kind::Unix { listener: socket.listen(BACKLOG)?, _file: Some(file) }))
         };
         listen.await.map_err(|error: io::Error| {
             Failure::Unavailable(format!("cannot listen on unix:{path}: {error}"))
@@ -117,13 +145,11 @@ impl Listener {
     ///
     /// When the system does not say.
     pub fn address(&self) -> Result<String, Failure> {
-        match &self.0 {
-            Kind::Tcp(listener) => listener
-                .local_addr()
-                .map(|address| address.to_string())
-                .map_err(|error| Failure::Unavailable(format!("cannot tell what was bound: {error}"))),
-            Kind::Unix(_, file) => Ok(format!("unix:{}", file.path.display())),
-        }
+        let address = match &self.0 {
+            Kind::Tcp(listener) => listener.local_addr().map(|address| address.to_string()),
+            Kind::Unix { listener, .. } => listener.local_addr().map(|address| unix_address(&address)),
+        };
+        address.map_err(|error| Failure::Unavailable(format!("cannot tell what was bound: {error}")))
     }
 
     /// Waits for a connection, and says the address of the peer; over a unix socket it has none.
@@ -134,11 +160,43 @@ impl Listener {
                 prepare(&stream);
                 Ok((Either::Left(stream), Some(address.ip().to_canonical())))
             }
-            Kind::Unix(listener, _) => {
+            Kind::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Either::Right(stream), None))
             }
         }
+    }
+}
+
+/// A socket that somebody else has made, and that is listened on already.
+pub enum Inherited {
+    /// A port.
+    Tcp(net::TcpListener),
+    /// A unix socket.
+    Unix(unix::UnixListener),
+}
+
+impl Inherited {
+    /// The socket, if it is one that connections come from.
+    #[must_use]
+    pub fn from_tcp(socket: net::TcpListener) -> Option<Self> {
+        let listens = SockRef::from(&socket).is_listener();
+        listens.is_ok_and(|listens| listens).then_some(Self::Tcp(socket))
+    }
+
+    /// The socket, if it is one that connections come from.
+    #[must_use]
+    pub fn from_unix(socket: unix::UnixListener) -> Option<Self> {
+        let listens = SockRef::from(&socket).is_listener();
+        listens.is_ok_and(|listens| listens).then_some(Self::Unix(socket))
+    }
+}
+
+/// A unix socket's address as we write it; one without a file has a name that begins with an `@`.
+fn unix_address(address: &SocketAddr) -> String {
+    match (address.as_pathname(), address.as_abstract_name()) {
+        (Some(path), _) => format!("unix:{}", path.display()),
+        (None, name) => format!("unix:@{}", String::from_utf8_lossy(name.unwrap_or_default())),
     }
 }
 

@@ -49,6 +49,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum Stage {
     /// Connections are accepted and served.
     Open,
+    /// None is accepted any more, and who connects waits for the process that listens on the socket next.
+    /// Those that are there are served as before.
+    Queueing,
     /// None is accepted any more. Those that are there are served: what has been asked on them may be
     /// on its way.
     Closing,
@@ -69,7 +72,7 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &gate) => accepted,
-            () = reached(&mut stage, Stage::Closing) => return,
+            () = reached(&mut stage, Stage::Queueing) => return,
         };
         let (socket, address, place) = match accepted {
             Ok(accepted) => accepted,

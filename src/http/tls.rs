@@ -1,8 +1,7 @@
 //! TLS: the credentials of the broker, handshakes with its clients, and one with the broker itself.
 
-use std::fs;
+use std::fmt::Display;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -35,6 +34,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 
 use crate::config;
+use crate::config::FilePath;
 use crate::failure::Failure;
 use crate::http::encrypted::Encrypted;
 
@@ -99,7 +99,7 @@ impl Credentials {
 /// The certificate with its key.
 fn certified_key(files: &config::Tls, provider: &CryptoProvider) -> Result<CertifiedKey, Failure> {
     let chain = certificates("certificate", &files.certificate)?;
-    let text = read("key", &files.key)?;
+    let text = files.key.read("server.tls.key")?;
     let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
         pem::Error::NoItemsFound => {
             unusable("key", &files.key, "it has no private key that is not encrypted")
@@ -108,7 +108,7 @@ fn certified_key(files: &config::Tls, provider: &CryptoProvider) -> Result<Certi
     })?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         Error::InconsistentKeys(_) => {
-            let certificate = files.certificate.display();
+            let certificate = &files.certificate;
             unusable("key", &files.key, format!("it is not the key of the certificate in {certificate}"))
         }
         Error::InvalidCertificate(error) => unusable("certificate", &files.certificate, error),
@@ -116,7 +116,7 @@ fn certified_key(files: &config::Tls, provider: &CryptoProvider) -> Result<Certi
     })
 }
 
-fn authorities(file: &Path) -> Result<Arc<RootCertStore>, Failure> {
+fn authorities(file: &FilePath) -> Result<Arc<RootCertStore>, Failure> {
     let mut authorities = RootCertStore::empty();
     for certificate in certificates("client_ca", file)? {
         authorities.add(certificate).map_err(|error| unusable("client_ca", file, error))?;
@@ -124,8 +124,8 @@ fn authorities(file: &Path) -> Result<Arc<RootCertStore>, Failure> {
     Ok(Arc::new(authorities))
 }
 
-fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let text = read(key, file)?;
+fn certificates(key: &str, file: &FilePath) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let text = file.read(&format!("server.tls.{key}"))?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| unusable(key, file, in_words(&error)))?;
@@ -133,13 +133,6 @@ fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, 
         return Err(unusable(key, file, "it has no certificate"));
     }
     Ok(certificates)
-}
-
-fn read(key: &str, file: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(file).map_err(|error| {
-        let error = config::Error::Unreadable { file: file.to_owned(), error };
-        Failure::Config(format!("server.tls.{key}: {error}"))
-    })
 }
 
 /// What is wrong with the form of a file; what is in it may be secret, and is not repeated.
@@ -150,8 +143,8 @@ fn in_words(error: &pem::Error) -> &'static str {
     }
 }
 
-fn unusable(key: &str, file: &Path, reason: impl std::fmt::Display) -> Failure {
-    Failure::Config(format!("server.tls.{key}: cannot use {}: {reason}", file.display()))
+fn unusable(key: &str, file: &FilePath, reason: impl Display) -> Failure {
+    Failure::Config(format!("server.tls.{key}: cannot use {file}: {reason}"))
 }
 
 /// A handshake as a client that takes whatever certificate it is shown.

@@ -4,14 +4,33 @@ use std::time::Duration;
 
 use metrics::Counter;
 use metrics::Gauge;
-use metrics::Histogram;
 use metrics::counter;
 use metrics::gauge;
-use metrics::histogram;
 
 use crate::protocol::EventName;
 use crate::protocol::Refusal;
 use crate::telemetry::disconnection::Disconnection;
+use crate::telemetry::distribution::Distribution;
+use crate::telemetry::distribution::Scale;
+
+/// Nobody, a device's owner, a dashboard's viewers, everybody.
+const RECIPIENTS: &[u64] = &[0, 1, 2, 5, 10, 30, 100, 300, 1_000, 10_000, 100_000];
+/// In nanoseconds, from an idle room's microseconds to a second for a very large one on a busy machine.
+const FANOUT: &[u64] = &[
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    300_000,
+    1_000_000,
+    3_000_000,
+    10_000_000,
+    30_000_000,
+    100_000_000,
+    1_000_000_000,
+];
 
 /// What the broker does with events.
 #[derive(Clone)]
@@ -25,9 +44,9 @@ pub struct Events {
     /// Messages that a slow client did not get, because its send queue was full.
     pub dropped_slow: Counter,
     /// Clients that each published or broadcast message was queued for.
-    pub recipients: Histogram,
-    /// Seconds that queueing one message for all its recipients took.
-    pub fanout: Histogram,
+    pub recipients: Distribution,
+    /// How long queueing one message for all its recipients took.
+    pub fanout: Distribution,
     kinds: [Event; EventName::ALL.len()],
     disconnections: [Counter; Disconnection::ALL.len()],
 }
@@ -39,8 +58,18 @@ impl Events {
             subscriptions: gauge!("humble_broker_subscriptions"),
             panics: counter!("humble_broker_panics_total"),
             dropped_slow: counter!("humble_broker_messages_dropped_total", "reason" => "slow_consumer"),
-            recipients: histogram!("humble_broker_fanout_recipients"),
-            fanout: histogram!("humble_broker_fanout_duration_seconds"),
+            recipients: Distribution::new(Scale {
+                name: "humble_broker_fanout_recipients",
+                help: "recipients of each message",
+                bounds: RECIPIENTS,
+                per_unit: 1,
+            }),
+            fanout: Distribution::new(Scale {
+                name: "humble_broker_fanout_duration_seconds",
+                help: "queueing one message for all its recipients",
+                bounds: FANOUT,
+                per_unit: 1_000_000_000,
+            }),
             kinds: EventName::ALL.map(Event::new),
             disconnections: Disconnection::ALL
                 .map(|reason| counter!("humble_broker_disconnections_total", "reason" => reason.label())),
@@ -59,8 +88,8 @@ impl Events {
         let event = self.event(name);
         event.delivered.increment(u64::from(recipients));
         event.delivered_bytes.increment(u64::from(recipients) * bytes as u64);
-        self.recipients.record(recipients);
-        self.fanout.record(took);
+        self.recipients.record(recipients.into());
+        self.fanout.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// A client is gone.

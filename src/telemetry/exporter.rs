@@ -11,6 +11,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::failure::Failure;
 
+/// Whether nothing is recorded, in a build against which it is measured what recording costs: see
+/// `scripts/metrics-cost.sh`.
+pub(super) const UNRECORDED: bool = option_env!("HUMBLE_BROKER_UNRECORDED").is_some();
+
 /// Installs the recorder, with the buckets and the descriptions of the metrics.
 ///
 /// # Errors
@@ -24,22 +28,14 @@ pub(super) fn install() -> Result<PrometheusHandle, Failure> {
 }
 
 fn recorder() -> Result<PrometheusHandle, BuildError> {
-    // From an idle room's microseconds to the tens of milliseconds of a very large one.
-    const FANOUT: &[f64] = &[2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0];
-    // Nobody, a device's owner, a dashboard's viewers, everybody.
-    const RECIPIENTS: &[f64] = &[0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0, 100_000.0];
     // From a failed handshake to a client that stays for a month.
     const DURATION: &[f64] = &[1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0];
     let full = |name: &str| Matcher::Full(name.to_owned());
     let builder = PrometheusBuilder::new();
-    // What recording costs is measured against a build in which nothing is recorded: see
-    // `scripts/metrics-cost.sh`.
-    if option_env!("HUMBLE_BROKER_UNRECORDED").is_some() {
+    if UNRECORDED {
         return Ok(builder.build_recorder().handle());
     }
     builder
-        .set_buckets_for_metric(full("humble_broker_fanout_duration_seconds"), FANOUT)?
-        .set_buckets_for_metric(full("humble_broker_fanout_recipients"), RECIPIENTS)?
         .set_buckets_for_metric(full("humble_broker_connection_duration_seconds"), DURATION)?
         .install_recorder()
 }
@@ -69,12 +65,6 @@ fn describe() {
         "bytes queued for recipients"
     );
     describe_counter!("humble_broker_messages_dropped_total", "messages a recipient did not get");
-    describe_histogram!("humble_broker_fanout_recipients", "recipients of each message");
-    describe_histogram!(
-        "humble_broker_fanout_duration_seconds",
-        Unit::Seconds,
-        "queueing one message for all its recipients"
-    );
     describe_gauge!(
         "humble_broker_send_queue_bytes",
         Unit::Bytes,

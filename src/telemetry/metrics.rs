@@ -79,7 +79,10 @@ impl Metrics {
     pub fn render(&self, queued: usize) -> String {
         self.queued.set(queued as f64);
         self.runtime.look();
-        self.exporter.render()
+        let mut text = self.exporter.render();
+        self.events.recipients.render(&mut text);
+        self.events.fanout.render(&mut text);
+        text
     }
 
     /// How many sessions the drain still has to end.

@@ -1,6 +1,7 @@
 //! What is told about the daemon: its log and its metrics.
 
 pub mod disconnection;
+pub mod distribution;
 pub mod events;
 mod exporter;
 mod journal;

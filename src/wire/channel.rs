@@ -4,9 +4,8 @@
 //! a reason. What it lacks is mended here, on its unmodified frames:
 //!
 //! - messages that leave are taken off the session's send queue;
-//! - our mark at the end of the queue becomes a close frame 1001 and the end of the stream;
+//! - our mark in the queue, or a refusal, is followed by a close frame 1001 and the end of the stream;
 //! - the first ping, which the library sends at once, is answered for the client;
-//! - so does the refusal of a client that is nobody, behind it;
 //! - the Engine.IO packet `close`, after which Python clients stay away for good, is left out;
 //! - a message above the limit is answered with a close frame 1009 before it has arrived;
 //! - the last bytes are not lost to a reset, as the stream lingers until the peer has closed too.
@@ -175,9 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
                 }
                 Verdict::LeaveOut => {}
                 Verdict::End(last) => {
-                    if let Some(last) = last {
-                        last.put_frame(self.link.generation(), &mut self.out);
-                    }
+                    self.out.extend_from_slice(&last);
                     return self.close(GOING_AWAY);
                 }
             }
@@ -208,8 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             self.link.reader.wake();
             return Verdict::LeaveOut;
         }
-        let last = refusal::of(&packet, self.link.generation());
-        if packet.is_end() || last.is_some() {
+        if let Some(last) = refusal::last_frame(&packet, self.link.generation()) {
             return Verdict::End(last);
         }
         Verdict::Pass(self.link.cost(&packet))
@@ -221,8 +217,7 @@ enum Verdict {
     /// It is sent, and has taken this much of the send queue.
     Pass(usize),
     LeaveOut,
-    /// The session ends, after this packet.
-    End(Option<Packet>),
+    End(BytesMut),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Channel<S> {

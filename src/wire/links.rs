@@ -155,6 +155,12 @@ impl Links {
         }
     }
 
+    /// Takes the lock that every session needs, and gives it back: whoever comes back from here has seen
+    /// that it can be had.
+    pub fn take_lock(&self) {
+        drop(self.table());
+    }
+
     pub(super) fn metrics(&self) -> &Connections {
         &self.metrics
     }

@@ -1,6 +1,7 @@
 //! The refusal of a client that is nobody: the last packet of its session, in the form it reads.
 
 use bytes::Bytes;
+use bytes::BytesMut;
 
 use crate::protocol::Generation;
 use crate::wire::payload::Packet;
@@ -23,8 +24,19 @@ pub fn translate(packets: &mut [Packet], generation: Generation) -> bool {
     })
 }
 
+/// What a client of `generation` is sent last over its WebSocket, if `packet` is the end of its session:
+/// the refusal, or nothing.
+pub(super) fn last_frame<B: AsRef<[u8]>>(packet: &Packet<B>, generation: Generation) -> Option<BytesMut> {
+    let refusal = of(packet, generation);
+    let mut frame = BytesMut::new();
+    if let Some(refusal) = &refusal {
+        refusal.put_frame(generation, &mut frame);
+    }
+    (packet.is_end() || refusal.is_some()).then_some(frame)
+}
+
 /// What a client of `generation` is sent instead of `packet`, if that is the refusal.
-pub fn of<B: AsRef<[u8]>>(packet: &Packet<B>, generation: Generation) -> Option<Packet> {
+fn of<B: AsRef<[u8]>>(packet: &Packet<B>, generation: Generation) -> Option<Packet> {
     let bytes = match (packet, generation) {
         (Packet::Text(text), Generation::V3) if text.as_ref() == JSON => JSON_V3,
         (Packet::Text(text), Generation::V4) if text.as_ref() == JSON => JSON,

@@ -16,7 +16,7 @@ const FLOORS: [(u8, &[&str]); 8] = [
 ];
 
 /// What only these modules may name. A crate stands for its family, `hyper` for `hyper_util` too.
-const SEAMS: [(&str, &[&str]); 16] = [
+const SEAMS: [(&str, &[&str]); 17] = [
     (
         "socketioxide",
         &["broker::admit", "broker::dispatch", "broker::engine", "broker::shown", "broker::sockets"],
@@ -34,6 +34,7 @@ const SEAMS: [(&str, &[&str]); 16] = [
     ("tokio_metrics", &["telemetry::runtime"]),
     ("signal_hook", &["daemon::signals"]),
     ("nix", &["daemon::descriptors"]),
+    ("listenfd", &["daemon::inherited"]),
     ("tracing", &["telemetry", "wire", "broker", "http", "daemon", "cli"]),
     ("config::Config", &["config", "daemon", "cli"]),
 ];

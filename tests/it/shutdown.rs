@@ -352,7 +352,7 @@ fn a_second_signal_cuts_the_drain_short() {
         assert!(daemon.notification().is_some_and(|state| state.contains("STOPPING=1")));
         daemon.signal(Signal::SIGINT);
         assert!(daemon.wait().success());
-        assert!(daemon.log().contains("SIGINT again"), "{}", daemon.log());
+        daemon.await_log("SIGINT again");
     }
 }
 

@@ -359,3 +359,39 @@ fn one_address_does_not_take_all_places_with_handshakes_that_do_not_go_on() {
     }
     drop(silent);
 }
+
+#[test]
+fn credentials_of_a_service_are_where_its_manager_says() {
+    let authority = Authority::new();
+    let identity = authority.issue();
+    let files = Files::of(&identity);
+    files.write("client_ca", &authority.issue().certificate);
+    let folder = files.path("certificate").replace("/certificate", "");
+    let forms = [("certificate", "$CREDENTIALS_DIRECTORY"), ("key", "${CREDENTIALS_DIRECTORY}")];
+    let settings: Vec<_> = [forms[0], forms[1], ("client_ca", "$CREDENTIALS_DIRECTORY")]
+        .into_iter()
+        .flat_map(|(name, form)| ["--set".to_owned(), format!("server.tls.{name}={form}/{name}")])
+        .collect();
+    let settings: Vec<_> = settings.iter().map(String::as_str).collect();
+    let daemon = Daemon::start_after(&format!("export CREDENTIALS_DIRECTORY={folder}"), &settings);
+    assert_eq!(shown(&TlsClient::new(&VERSIONS, &authority, None), &daemon), identity.der().to_vec());
+    let check = || {
+        let mut check = command();
+        check.arg("--check-config").args(&settings);
+        check
+    };
+    assert!(check().env("CREDENTIALS_DIRECTORY", &folder).output().unwrap().status.success());
+    let output = check().env_remove("CREDENTIALS_DIRECTORY").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    let expected = "cannot read $CREDENTIALS_DIRECTORY/client_ca: $CREDENTIALS_DIRECTORY is not set; it is set for a \
+                    service whose unit says `LoadCredential=`\n";
+    assert_eq!(error, format!("socketio-humble-broker: server.tls.client_ca: {expected}"));
+    let output = check().arg("--set=server.tls.key=$HOME/key").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    assert!(
+        error.contains("--set server.tls.key: `$HOME/key` is not the path of a file; write a path"),
+        "{error}"
+    );
+}

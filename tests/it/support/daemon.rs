@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::Shutdown;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::Child;
 use std::process::Command;
@@ -55,6 +56,11 @@ impl Daemon {
         Self::launch(command_after(prologue), 0, arguments)
     }
 
+    /// Starts a daemon to which somebody hands these sockets over, one or two, under these names.
+    pub fn start_with(sockets: impl IntoIterator<Item = OwnedFd>, names: &str, arguments: &[&str]) -> Self {
+        Self::launch(command_with(sockets, names), 0, arguments)
+    }
+
     fn launch(mut command: Command, port: u16, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("notify");
@@ -66,7 +72,6 @@ impl Daemon {
             .args(["--set", "drain.spread=0s"])
             .args(arguments)
             .env("NOTIFY_SOCKET", &socket)
-            .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -98,6 +103,11 @@ impl Daemon {
     /// The next message to the service manager.
     pub fn notification(&self) -> Option<String> {
         self.notifications.recv_timeout(DEADLINE).ok()
+    }
+
+    /// The next message to the service manager, if one comes so soon.
+    pub fn notification_within(&self, patience: Duration) -> Option<String> {
+        self.notifications.recv_timeout(patience).ok()
     }
 
     /// Sends a signal.
@@ -206,7 +216,7 @@ pub fn command() -> Command {
             command.env_remove(name);
         }
     }
-    command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+    command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM").stdin(Stdio::null());
     command
 }
 
@@ -215,6 +225,7 @@ pub fn command_after(prologue: &str) -> Command {
     let program = command();
     let mut shell = Command::new("bash");
     shell.args(["-c", &format!("{prologue}; exec \"$0\" \"$@\"")]).arg(program.get_program());
+    shell.stdin(Stdio::null());
     for (name, value) in program.get_envs() {
         match value {
             Some(value) => shell.env(name, value),
@@ -222,6 +233,24 @@ pub fn command_after(prologue: &str) -> Command {
         };
     }
     shell
+}
+
+/// The program, to which the shell that becomes it hands these sockets over, one or two.
+pub fn command_with(sockets: impl IntoIterator<Item = OwnedFd>, names: &str) -> Command {
+    let mut sockets = sockets.into_iter();
+    let (first, second) = (sockets.next().unwrap(), sockets.next());
+    assert!(sockets.next().is_none());
+    // They come to the shell as its input and output.
+    let take =
+        if second.is_some() { "exec 3<&0 4<&1 0</dev/null 1>/dev/null" } else { "exec 3<&0 0</dev/null" };
+    let count = if second.is_some() { 2 } else { 1 };
+    let tell = format!("export LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names}");
+    let mut command = command_after(&format!("{take}; {tell}"));
+    command.stdin(first);
+    if let Some(second) = second {
+        command.stdout(second);
+    }
+    command
 }
 
 fn drain(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {

@@ -1,0 +1,98 @@
+"""A Debian booted in this namespace by a real systemd, and what can be asked of it."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+NAME = "socketio-humble-broker"
+SERVICE = f"{NAME}.service"
+CONFIGURATION = f"/etc/{NAME}/broker.toml"
+PATIENCE = 30
+
+
+def until(what, condition, patience=PATIENCE):
+    """Waits for `condition`, and returns what it says; what it waits for is a state, which has no event."""
+    deadline = time.monotonic() + patience
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it takes too long until {what}")
+        time.sleep(0.05)
+    return value
+
+
+class Machine:
+    """The machine, whose files are below `root`."""
+
+    def __init__(self, root):
+        self.root = Path(root)
+        # Without its own network: the tests connect to it as if they ran there.
+        self.nspawn = subprocess.Popen(
+            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe", "-D", root, "--boot"],
+            stdin=subprocess.DEVNULL,
+            stdout=open("/run/test/console", "wb"),
+            stderr=subprocess.STDOUT,
+        )
+        self.leader = until("systemd runs", self.first_process)
+        state = self.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
+        assert state == "running", f"the machine is {state}"
+
+    def first_process(self):
+        children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children").read_text().split()
+        private = [child for child in children if Path(f"/proc/{child}/root/run/systemd/private").exists()]
+        return private[0] if private else None
+
+    def run(self, *command, check=True):
+        """Runs a command there, as root."""
+        enter = ["nsenter", "-t", self.leader, "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
+        clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
+        done = subprocess.run([*enter, *clean, *command], capture_output=True, text=True, timeout=60)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}: {done.returncode}: {done.stdout}{done.stderr}")
+        return done
+
+    def outside(self, *command):
+        """Runs a command here, where there are more."""
+        subprocess.run(command, capture_output=True, check=True, timeout=60)
+
+    def systemctl(self, *arguments, check=True):
+        return self.run("systemctl", *arguments, check=check)
+
+    def show(self, name, unit=SERVICE):
+        return self.systemctl("show", "-P", name, unit).stdout.strip()
+
+    def state(self):
+        return self.show("ActiveState")
+
+    def write(self, path, text, mode=0o644):
+        """Writes a file there, as a person would: in one go."""
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(file.name + ".draft")
+        draft.write_text(text)
+        draft.chmod(mode)
+        draft.rename(file)
+
+    def drop_in(self, name, text):
+        """What `systemctl edit` does; without text, undoes it."""
+        path = f"/etc/systemd/system/{SERVICE}.d/{name}.conf"
+        if text:
+            self.write(path, text)
+        else:
+            (self.root / path.lstrip("/")).unlink()
+        self.systemctl("daemon-reload")
+
+    def journal(self):
+        """What the service, and systemd about it, has logged so far."""
+        lines = self.run("journalctl", "--sync").stdout + self.run(
+            "journalctl", "-u", SERVICE, "-o", "json", "--no-pager"
+        ).stdout
+        return [json.loads(line) for line in lines.splitlines()]
+
+    def logged(self, text):
+        """The entries that contain this."""
+        return [entry for entry in self.journal() if text in str(entry.get("MESSAGE"))]
+
+    def end(self):
+        self.systemctl("poweroff", check=False)
+        self.nspawn.wait(PATIENCE)
