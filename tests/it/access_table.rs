@@ -116,7 +116,7 @@ const JWT: &str = r#"
     sub=7                     | subscribe | inbox.7     | allowed by inbox.{sub}
     sub=7.5                   | subscribe | inbox.7.5   | allowed by no pattern
     sub=""                    | subscribe | inbox.      | allowed by no pattern
-    sub=["jo"]                | subscribe | inbox.jo    | allowed by no pattern
+    sub=["jo"]                | subscribe | inbox.jo    | refused: what it says is not well written
     sub=null                  | subscribe | inbox.null  | allowed by no pattern
     name=jo                   | subscribe | news        | allowed by news
     name=jo                   | subscribe | inbox.      | allowed by no pattern
@@ -140,7 +140,7 @@ const JWT: &str = r#"
     sub=jo aud=other          | subscribe | news        | refused: aud is somebody else
     sub=jo iss=other          | subscribe | news        | refused: iss is somebody else
     sub=jo exp=1600000000     | subscribe | news        | refused: it has expired
-    sub=jo exp=soon           | subscribe | news        | refused: exp is not well written
+    sub=jo exp=soon           | subscribe | news        | refused: exp is missing
     sub=jo nbf=9999999999     | subscribe | news        | refused: it is not valid yet
     sub=jo iat=9999999999     | subscribe | news        | refused: it is from the future
     sub=jo key=stranger       | subscribe | news        | refused: its signature is wrong
