@@ -10,6 +10,7 @@
 
 mod abuse;
 mod access;
+mod access_table;
 mod bounds;
 mod bystander;
 mod config;
