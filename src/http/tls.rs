@@ -136,10 +136,15 @@ fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn read(key: &str, file: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(file).map_err(|error| {
+    let unreadable = |error| {
         let error = config::Error::Unreadable { file: file.to_owned(), error };
         Failure::Config(format!("server.tls.{key}: {error}"))
-    })
+    };
+    // A reload would wait for a pipe that nobody writes into, and hear no signal meanwhile.
+    if !fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(unusable(key, file, "it is not a regular file"));
+    }
+    fs::read(file).map_err(unreadable)
 }
 
 /// What is wrong with the form of a file; what is in it may be secret, and is not repeated.
