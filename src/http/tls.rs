@@ -137,9 +137,14 @@ fn certificates(key: &str, file: &FilePath) -> Result<Vec<CertificateDer<'static
 }
 
 fn read(key: &str, file: &FilePath) -> Result<Vec<u8>, Failure> {
-    let unreadable = |reason: &dyn Display| Failure::Config(format!("server.tls.{key}: {reason}"));
-    let file = file.locate().map_err(|reason| unreadable(&reason))?;
-    fs::read(&file).map_err(|error| unreadable(&config::Error::Unreadable { file, error }))
+    let named = |reason: &dyn Display| Failure::Config(format!("server.tls.{key}: {reason}"));
+    let place = file.locate().map_err(|reason| named(&reason))?;
+    let unreadable = |error| named(&config::Error::Unreadable { file: place.clone(), error });
+    // A reload would wait for a pipe that nobody writes into, and hear no signal meanwhile.
+    if !fs::metadata(&place).map_err(unreadable)?.is_file() {
+        return Err(unusable(key, file, "it is not a regular file"));
+    }
+    fs::read(&place).map_err(unreadable)
 }
 
 /// What is wrong with the form of a file; what is in it may be secret, and is not repeated.

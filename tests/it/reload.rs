@@ -270,6 +270,11 @@ fn a_reload_that_fails_changes_nothing() {
     let missing = format!("limits.nesting = 6\n{}", tls.replace("certificate\'", "certificate-of-nobody\'"));
     let refusal = node.fail(&missing);
     assert!(refusal.contains("server.tls.certificate: cannot read "), "{refusal}");
+    fs::remove_file(files.path("key")).unwrap();
+    mkfifo(files.path("key").as_str(), Mode::S_IRWXU).unwrap();
+    let refusal = node.fail(&good);
+    assert!(refusal.ends_with("key: it is not a regular file\n"), "{refusal}");
+    fs::remove_file(files.path("key")).unwrap();
 
     fs::remove_file(node.file()).unwrap();
     let output = node.reload();
@@ -284,7 +289,7 @@ fn a_reload_that_fails_changes_nothing() {
     fs::remove_file(node.file()).unwrap();
 
     node.daemon.await_metric("humble_broker_config_last_reload_success", 0.0);
-    node.daemon.await_metric("humble_broker_config_reloads_total{outcome=\"failed\"}", 7.0);
+    node.daemon.await_metric("humble_broker_config_reloads_total{outcome=\"failed\"}", 8.0);
     // Had any of them been applied in part, the depth would have changed now or before.
     files.replace(&authority.issue());
     assert_eq!(node.load(&good), "reloaded: no key has changed\n");
