@@ -122,14 +122,16 @@ fn more_or_fewer_clients_may_come_and_nobody_has_to_go() {
     let mut clients =
         [Way::WebSocket4, Way::WebSocket3, Way::WebSocket4].map(|way| Client::connect(address, way));
     assert_eq!(http::get(address, POLLING).status, 503);
-    node.load("limits.connections = 4");
+    node.load("limits.connections = 5");
     let fourth = Client::connect(address, Way::WebSocket4);
+    let mut polls = Client::connect(address, Way::Polling4);
     assert_eq!(http::get(address, POLLING).status, 503);
 
     node.load("limits.connections = 1");
     assert_eq!(http::get(address, POLLING).status, 503, "who is refused hears it");
     assert_eq!(http::get(node.daemon.admin, "/readyz").text(), "[\"connections_exhausted\"]");
-    for client in &mut clients {
+    for client in clients.iter_mut().chain([&mut polls]) {
+        // One that polls opens a connection for each request, and none of them has a place.
         assert_eq!(client.ask("[\"subscribe\",\"r\"]"), "[]");
     }
     drop(fourth);
@@ -147,7 +149,7 @@ fn more_or_fewer_clients_may_come_and_nobody_has_to_go() {
     assert_eq!(http::get(address, POLLING).status, 429);
     node.load("");
     assert_eq!(http::get(address, POLLING).status, 200);
-    for client in &mut clients {
+    for client in clients.iter_mut().chain([&mut polls]) {
         assert_eq!(client.ask("[\"publish\",\"q\",1]"), "[]", "those of the beginning are still there");
     }
     let refusal = node.fail("limits.connections = 100000000");
