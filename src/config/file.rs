@@ -37,10 +37,19 @@ impl FilePath {
     }
 
     /// What is in the file, which `key` names.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is no regular file: a reload would wait for a pipe that nobody writes
+    /// into, and hear no signal meanwhile.
     pub fn read(&self, key: &str) -> Result<Vec<u8>, Failure> {
-        let unreadable = |reason: &dyn fmt::Display| Failure::Config(format!("{key}: {reason}"));
-        let file = self.locate().map_err(|reason| unreadable(&reason))?;
-        fs::read(&file).map_err(|error| unreadable(&Error::Unreadable { file, error }))
+        let named = |reason: &dyn fmt::Display| Failure::Config(format!("{key}: {reason}"));
+        let file = self.locate().map_err(|reason| named(&reason))?;
+        let unreadable = |error| named(&Error::Unreadable { file: file.clone(), error });
+        if !fs::metadata(&file).map_err(unreadable)?.is_file() {
+            return Err(named(&format!("cannot use {self}: it is not a regular file")));
+        }
+        fs::read(&file).map_err(unreadable)
     }
 
     fn locate_in(&self, credentials: Option<OsString>) -> Result<PathBuf, String> {

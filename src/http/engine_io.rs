@@ -16,6 +16,7 @@ use crate::broker::engine::Engine;
 use crate::config::Transports;
 use crate::http::credentials;
 use crate::http::gate::Gate;
+use crate::http::gate::Standing;
 use crate::http::health::Health;
 use crate::http::live::Current;
 use crate::http::peer::Peer;
@@ -71,6 +72,14 @@ impl Endpoint {
         let client = request.extensions().get::<Peer>().and_then(|peer| peer.client(request.headers()));
         self.gate.session(client).map_err(Wrong::Moment)
     }
+}
+
+/// Whether a request is one of a session that polls.
+pub(super) fn polls(request: &Request, links: &Links) -> bool {
+    let asked = Asked::parse(request.uri().query().unwrap_or_default());
+    asked.is_ok_and(|asked| {
+        asked.transport == Transport::Polling && asked.id.is_some_and(|id| links.find(&id).is_some())
+    })
 }
 
 /// Answers a request of a client.
@@ -144,7 +153,11 @@ impl Asked {
             (Transport::Polling, Some(id)) if request.method() == Method::POST => {
                 polling::post(&endpoint, id, request).await
             }
-            (Transport::Polling, Some(id)) => polling::poll(&endpoint, id, &kill).await,
+            (Transport::Polling, Some(id)) => {
+                let refused = request.extensions().get::<Standing>().and_then(Standing::refused);
+                let patience = if refused.is_some() { polling::BRIEFLY } else { Duration::MAX };
+                polling::poll(&endpoint, id, patience, &kill).await
+            }
             (Transport::WebSocket, _) => websocket::open(endpoint, &self, request),
         }
     }

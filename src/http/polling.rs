@@ -51,6 +51,9 @@ const MAX_PACKETS: usize = 16;
 /// it not, it polls ten times a second, as with the reference server.
 const PROBE_PATIENCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
+/// How long a poll waits on a connection that others wait for: shorter than it may last.
+pub(super) const BRIEFLY: Duration = Duration::from_secs(3);
+
 /// Begins a session.
 pub(super) async fn open(
     endpoint: &Endpoint,
@@ -144,8 +147,13 @@ pub fn bury(engine: &Engine, link: Arc<Link>) {
     });
 }
 
-/// Waits for packets to the client.
-pub(super) async fn poll(endpoint: &Endpoint, id: &str, kill: &Arc<Kill>) -> Result<Response, Wrong> {
+/// Waits for packets to the client, for `patience` at most.
+pub(super) async fn poll(
+    endpoint: &Endpoint,
+    id: &str,
+    patience: Duration,
+    kill: &Arc<Kill>,
+) -> Result<Response, Wrong> {
     let link = endpoint.find(id)?;
     if link.transport() == Transport::WebSocket {
         return Err(Wrong::Request);
@@ -160,7 +168,7 @@ pub(super) async fn poll(endpoint: &Endpoint, id: &str, kill: &Arc<Kill>) -> Res
     // Not in the head of the `match`: the lock would be held in its arms, and `respond` takes it too.
     let upgrade = link.poll_state().upgrade;
     let patience = match upgrade {
-        Upgrade::None | Upgrade::Open => Duration::MAX,
+        Upgrade::None | Upgrade::Open => patience,
         Upgrade::Probed(since) => since.elapsed().clamp(PROBE_PATIENCE.0, PROBE_PATIENCE.1),
         Upgrade::Done => return Ok(respond(&link, &[NOOP], kill)),
     };

@@ -1,5 +1,7 @@
 //! What clients ask: the Engine.IO endpoint, who may use it from a browser, and nothing else.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::extract::State;
@@ -9,7 +11,6 @@ use axum::http::StatusCode;
 use axum::http::header::ORIGIN;
 use axum::http::request::Parts;
 use axum::middleware::Next;
-use axum::middleware::from_fn;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::response::Response;
@@ -25,10 +26,12 @@ use crate::http::live::Current;
 use crate::telemetry::metrics;
 use crate::telemetry::requests::Requests;
 use crate::telemetry::requests::Route;
+use crate::wire::links::Links;
 
 /// The routes for clients: Engine.IO under `path`.
 pub fn routes(path: &str, endpoint: Endpoint) -> Router {
     let (live, checked) = (endpoint.live.clone(), endpoint.live.clone());
+    let links = endpoint.links.clone();
     // Browsers send credentials only to a server that names their origin, not to "*".
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| {
@@ -46,7 +49,7 @@ pub fn routes(path: &str, endpoint: Endpoint) -> Router {
     routes
         .with_state(endpoint)
         .route_layer(from_fn_with_state(checked, check_origin))
-        .route_layer(from_fn(check_standing))
+        .route_layer(from_fn_with_state(links, check_standing))
         .route_layer(cors)
 }
 
@@ -65,11 +68,12 @@ async fn check_origin(State(live): State<Current>, request: Request, next: Next)
     }
 }
 
-/// Turns clients away on connections that were accepted for nothing else.
-async fn check_standing(request: Request, next: Next) -> Response {
+/// Turns clients away on connections that were accepted for nothing else. Who polls has its place
+/// already, as a session, and is not turned away for having opened another connection.
+async fn check_standing(State(links): State<Arc<Links>>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Standing>().and_then(Standing::refused) {
-        Some(refused) => refused.into_response(),
-        None => next.run(request).await,
+        Some(refused) if !engine_io::polls(&request, &links) => refused.into_response(),
+        _ => next.run(request).await,
     }
 }
 

@@ -68,14 +68,16 @@ fn more_or_fewer_clients_may_come_and_nobody_has_to_go() {
     let mut clients =
         [Way::WebSocket4, Way::WebSocket3, Way::WebSocket4].map(|way| Client::connect(address, way));
     assert_eq!(http::get(address, POLLING).status, 503);
-    node.load("limits.connections = 4");
+    node.load("limits.connections = 5");
     let fourth = Client::connect(address, Way::WebSocket4);
+    let mut polls = Client::connect(address, Way::Polling4);
     assert_eq!(http::get(address, POLLING).status, 503);
 
     node.load("limits.connections = 1");
     assert_eq!(http::get(address, POLLING).status, 503, "who is refused hears it");
     assert_eq!(http::get(node.daemon.admin, "/readyz").text(), "[\"connections_exhausted\"]");
-    for client in &mut clients {
+    for client in clients.iter_mut().chain([&mut polls]) {
+        // One that polls opens a connection for each request, and none of them has a place.
         assert_eq!(client.ask("[\"subscribe\",\"r\"]"), "[]");
     }
     drop(fourth);
@@ -93,7 +95,7 @@ fn more_or_fewer_clients_may_come_and_nobody_has_to_go() {
     assert_eq!(http::get(address, POLLING).status, 429);
     node.load("");
     assert_eq!(http::get(address, POLLING).status, 200);
-    for client in &mut clients {
+    for client in clients.iter_mut().chain([&mut polls]) {
         assert_eq!(client.ask("[\"publish\",\"q\",1]"), "[]", "those of the beginning are still there");
     }
     let refusal = node.fail("limits.connections = 100000000");
@@ -216,6 +218,11 @@ fn a_reload_that_fails_changes_nothing() {
     let missing = format!("limits.nesting = 6\n{}", tls.replace("certificate\'", "certificate-of-nobody\'"));
     let refusal = node.fail(&missing);
     assert!(refusal.contains("server.tls.certificate: cannot read "), "{refusal}");
+    fs::remove_file(files.path("key")).unwrap();
+    mkfifo(files.path("key").as_str(), Mode::S_IRWXU).unwrap();
+    let refusal = node.fail(&good);
+    assert!(refusal.ends_with("key: it is not a regular file\n"), "{refusal}");
+    fs::remove_file(files.path("key")).unwrap();
 
     fs::remove_file(node.file()).unwrap();
     let output = node.reload();
@@ -230,7 +237,7 @@ fn a_reload_that_fails_changes_nothing() {
     fs::remove_file(node.file()).unwrap();
 
     node.daemon.await_metric("humble_broker_config_last_reload_success", 0.0);
-    node.daemon.await_metric("humble_broker_config_reloads_total{outcome=\"failed\"}", 7.0);
+    node.daemon.await_metric("humble_broker_config_reloads_total{outcome=\"failed\"}", 8.0);
     // Had any of them been applied in part, the depth would have changed now or before.
     files.replace(&authority.issue());
     assert_eq!(node.load(&good), "reloaded: no key has changed\n");

@@ -13,9 +13,9 @@ fn read(path: &str) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The words of letters, digits, underscores and dots, without dots at their ends.
+/// The words of letters, digits, underscores, hyphens and dots, without dots at their ends.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    let of_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
+    let of_word = |letter: char| letter.is_ascii_alphanumeric() || ['_', '-', '.'].contains(&letter);
     text.split(move |letter| !of_word(letter))
         .map(|word| word.trim_matches('.'))
         .filter(|word| !word.is_empty())
