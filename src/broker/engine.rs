@@ -143,6 +143,17 @@ impl Engine {
         self.say(generation, id, "1").await;
     }
 
+    /// Ends a session that is closed and whose client does not poll any more.
+    pub fn bury(&self, link: Arc<Link>) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            link.end();
+            if let Some(id) = link.id() {
+                engine.close_polling(link.generation(), id).await;
+            }
+        });
+    }
+
     /// Says one packet to the library as if the client had; if the session is gone, nobody hears.
     async fn say(&self, generation: Generation, id: &str, packet: &'static str) {
         let packet = [Packet::Text(Bytes::from_static(packet.as_bytes()))];

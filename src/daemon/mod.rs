@@ -41,7 +41,6 @@ use crate::http::health::Health;
 use crate::http::health::Phase;
 use crate::http::live;
 use crate::http::live::Live;
-use crate::http::polling;
 use crate::http::public;
 use crate::http::tls::Credentials;
 use crate::http::tls::Tls;
@@ -188,7 +187,7 @@ impl Daemon {
         let terms = Terms { entrance: Entrance::for_clients(&config.server, tls.clone()), ..terms };
         let stage = clients.subscribe();
         supervisor.spawn("public listener", http::serve(public, routes, gate.clone(), terms, stage));
-        supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
+        supervisor.spawn("patrol", links.clone().patrol(move |link| engine.bury(link)));
         supervisor.spawn("expiry", broker.clone().expire());
         let keys = watch::Sender::new(access.jwks().cloned());
         let known = broker.clone();

@@ -26,7 +26,6 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::access::Credentials;
-use crate::broker::engine::Engine;
 use crate::http::body;
 use crate::http::engine_io::Asked;
 use crate::http::engine_io::Endpoint;
@@ -134,17 +133,6 @@ fn bound_chatter(link: &Link) {
         drop(state);
         link.close(Disconnection::ProtocolError);
     }
-}
-
-/// Ends a session that is closed and whose client does not poll any more.
-pub fn bury(engine: &Engine, link: Arc<Link>) {
-    let engine = engine.clone();
-    tokio::spawn(async move {
-        link.end();
-        if let Some(id) = link.id() {
-            engine.close_polling(link.generation(), id).await;
-        }
-    });
 }
 
 /// Waits for packets to the client, for `patience` at most.
