@@ -267,7 +267,7 @@ fn files_that_cannot_be_used_are_named_before_anything_is_listened_on() {
     let path = |name| files.path(name);
     for (key, name, reason) in [
         ("certificate", "missing", "cannot read {}: there is no such file"),
-        ("certificate", "", "cannot read {}: is a directory"),
+        ("certificate", "", "cannot use {}: it is not a regular file"),
         ("certificate", "empty", "cannot use {}: it has no certificate"),
         ("certificate", "key", "cannot use {}: it has no certificate"),
         ("certificate", "words", "cannot use {}: it is not PEM"),
