@@ -1,7 +1,9 @@
 //! Access: who a client is, and what it may do.
 
 mod certificate;
+mod glob;
 mod identity;
+mod index;
 pub mod jwks;
 mod jwt;
 mod keys;
