@@ -54,11 +54,11 @@ impl Ruled {
 
 /// The patterns that a token carries.
 #[derive(Debug)]
-pub(super) struct Own(Patterns);
+pub(super) struct Own(Box<Patterns>);
 
 impl Own {
     pub(super) fn new(patterns: &[Pattern]) -> Self {
-        Self(Patterns::new(patterns, &mut ClaimNames::default()))
+        Self(Box::new(Patterns::new(patterns, &mut ClaimNames::default())))
     }
 
     fn mean(&self, room: &str) -> bool {
