@@ -218,7 +218,7 @@ async fn keep(endpoint: &Endpoint, link: &Link, id: &str, response: &axum::http:
     {
         let mut state = link.poll_state();
         packets.retain(|packet| {
-            let end = packet.is_end() || packet.is_close();
+            let end = link.is_end(packet) || packet.is_close();
             let ping = link.is_first_ping(packet);
             state.ended |= end;
             pinged |= ping;

@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             self.link.reader.wake();
             return Verdict::LeaveOut;
         }
-        if packet.is_end() {
+        if self.link.is_end(&packet) {
             return Verdict::End;
         }
         Verdict::Pass(self.link.cost(&packet))

@@ -143,6 +143,12 @@ impl Link {
         packet.cost(self.links.encoding())
     }
 
+    /// Whether a packet is our mark for the end of the session.
+    #[must_use]
+    pub fn is_end<B: AsRef<[u8]>>(&self, packet: &Packet<B>) -> bool {
+        packet.is_end(self.links.encoding())
+    }
+
     /// What is queued for the client.
     pub(super) fn queue(&self) -> &SendQueue {
         &self.queue
