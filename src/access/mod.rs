@@ -33,7 +33,7 @@ pub use role::Denial;
 pub use tokens::Secret;
 
 /// Longest token that is looked at, in bytes: what most servers take of one header.
-const LONGEST: usize = 8 * 1024;
+pub const LONGEST_TOKEN: usize = 8 * 1024;
 
 /// Roles by name.
 type Roles = BTreeMap<String, Arc<Role>>;
@@ -177,7 +177,7 @@ impl Rules {
 
     /// Who shows `token`: one of those that are the same for everyone, or one that is signed.
     fn bearer(&self, token: &str) -> Result<Arc<Identity>, Invalid> {
-        if token.len() > LONGEST {
+        if token.len() > LONGEST_TOKEN {
             return Err(Invalid::TooLong);
         }
         match (self.tokens.role(token), &self.jwt) {

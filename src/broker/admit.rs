@@ -75,6 +75,10 @@ impl Entrance {
             // A reload may have looked at everyone else meanwhile.
             broker.identify_again(&session);
         }
+        if let Some(cause) = session.link().fate().cause() {
+            session.link().close(cause);
+            return Err(not_admitted());
+        }
         socket.on_fallback(Dispatch::new(broker.clone(), session));
         Ok(())
     }
@@ -113,5 +117,10 @@ impl ConnectHandler<Adapter, ()> for Entrance {
                 session.set_connected();
             }
         });
+        // Whoever was ended before the library had let it in has missed the mark of the end.
+        let link = socket.req_parts().extensions.get::<Arc<Link>>();
+        if let Some((link, cause)) = link.and_then(|link| Some((link, link.fate().cause()?))) {
+            link.close(cause);
+        }
     }
 }

@@ -10,6 +10,7 @@ use serde::de::SeqAccess;
 use serde::de::Visitor;
 use socketioxide_core::Value;
 
+use crate::access::LONGEST_TOKEN;
 use crate::access::Token;
 
 /// The token that a CONNECT carries: `auth.token`.
@@ -20,9 +21,9 @@ pub(super) fn token(auth: Option<&Value>) -> Option<Token> {
     };
     match auth.unwrap_or(Auth { token: Shown::Wrong }).token {
         Shown::Nothing => None,
-        Shown::Text(token) => Some(token.as_str().into()),
+        Shown::Text(token) if token.len() <= LONGEST_TOKEN => Some(token.as_str().into()),
         // It shows something, and so does not count as if it showed nothing; but it is nobody's.
-        Shown::Wrong => Some("".into()),
+        Shown::Text(_) | Shown::Wrong => Some("".into()),
     }
 }
 

@@ -25,6 +25,9 @@ pub(super) fn of(request: &Request) -> Credentials {
 /// The token of the header; another scheme than ours is not for us.
 pub(super) fn bearer(request: &Request) -> Option<Token> {
     let value = request.headers().get(AUTHORIZATION)?.as_bytes();
+    if value.eq_ignore_ascii_case(BEARER.trim_end().as_bytes()) {
+        return Some("".into());
+    }
     let (scheme, token) = value.split_at_checked(BEARER.len())?;
     let is_bearer = scheme.eq_ignore_ascii_case(BEARER.as_bytes());
     // What is not text is a token all the same, and nobody's.
@@ -62,7 +65,7 @@ mod tests {
             ("token=a", Some("bearer  b "), Some("b")),
             ("token=a", Some("Bearer "), Some("")),
             ("token=a", Some("Basic b"), Some("a")),
-            ("token=a", Some("Bearer"), Some("a")),
+            ("token=a", Some("Bearer"), Some("")),
             ("", Some("Basic b"), None),
         ] {
             assert_eq!(token(query, header), expected.map(Token::from), "{query} {header:?}");

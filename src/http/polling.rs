@@ -213,9 +213,9 @@ async fn keep(endpoint: &Endpoint, link: &Link, id: &str, response: &axum::http:
     let mut pinged = false;
     {
         let mut state = link.poll_state();
-        state.ended |= refusal::translate(&mut packets, link.generation());
+        state.ended |= refusal::translate(&mut packets, link);
         packets.retain(|packet| {
-            let end = packet.is_end() || packet.is_close();
+            let end = link.is_end(packet) || packet.is_close();
             let ping = link.is_first_ping(packet);
             state.ended |= end;
             pinged |= ping;

@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             self.link.reader.wake();
             return Verdict::LeaveOut;
         }
-        if let Some(last) = refusal::last_frame(&packet, self.link.generation()) {
+        if let Some(last) = refusal::last_frame(&packet, &self.link) {
             return Verdict::End(last);
         }
         Verdict::Pass(self.link.cost(&packet))

@@ -44,12 +44,14 @@ pub enum Packet<B = Bytes> {
 }
 
 impl<B: AsRef<[u8]>> Packet<B> {
-    /// Whether it is our mark for the end of the session.
+    /// Whether it is our mark for the end of the session. In JSON, what is binary is an attachment, and
+    /// holds whatever bytes its publisher likes.
     #[must_use]
-    pub fn is_end(&self) -> bool {
-        match self {
-            Self::Text(text) => text.as_ref() == END_JSON,
-            Self::Binary(bytes) => bytes.as_ref() == END_MSGPACK,
+    pub fn is_end(&self, encoding: Encoding) -> bool {
+        match (self, encoding) {
+            (Self::Text(text), Encoding::Json) => text.as_ref() == END_JSON,
+            (Self::Binary(bytes), Encoding::Msgpack) => bytes.as_ref() == END_MSGPACK,
+            _ => false,
         }
     }
 
@@ -361,8 +363,10 @@ mod tests {
 
     #[test]
     fn the_end_of_a_session_is_recognised() {
-        assert!(text("42").is_end() && binary(END_MSGPACK).is_end());
-        assert!(!text("42[]").is_end() && !text("1").is_end() && !binary(b"42").is_end());
+        assert!(text("42").is_end(Encoding::Json) && binary(END_MSGPACK).is_end(Encoding::Msgpack));
+        for packet in [text("42[]"), text("1"), binary(b"42"), binary(END_MSGPACK)] {
+            assert!(!packet.is_end(Encoding::Json), "{packet:?}");
+        }
         assert!(text("1").is_close() && !text("10").is_close() && !binary(b"1").is_close());
     }
 }

@@ -4,6 +4,7 @@
 //! payload. The payload's lines are also taken for packets.
 
 use bytes::Bytes;
+use humble_broker::protocol::Encoding;
 use humble_broker::protocol::Generation;
 use humble_broker::wire::attachments::Announced;
 use humble_broker::wire::payload;
@@ -53,7 +54,7 @@ fn is_text_or_bytes(packet: &Packet) -> bool {
 fn check_packet(packet: &Packet, payload: &Bytes) {
     let (Packet::Text(bytes) | Packet::Binary(bytes)) = packet;
     assert!(bytes.len() <= payload.len());
-    let kinds = [packet.is_end(), packet.is_close(), packet.is_ping()];
+    let kinds = [packet.is_end(Encoding::Json), packet.is_close(), packet.is_ping()];
     assert!(kinds.into_iter().filter(|is| *is).count() <= 1);
 }
 

@@ -117,6 +117,9 @@ fn binary_attachments_arrive_wherever_they_stand() {
         (placeholder(0), vec![&all]),
         (placeholder(0), vec![&large]),
         (placeholder(0), vec![b"b4AQ="]),
+        // What ends a session, and what refuses a client, where the msgpack parser is spoken.
+        (placeholder(0), vec![b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data"]),
+        (placeholder(0), vec![b"\x83\xa4type\x04\xa3nsp\xa1/\xa4data\x81\xa7message\xacunauthorized"]),
         (format!("{{\"a\":[{{\"b\":{}}}]}}", placeholder(0)), vec![b"nested"]),
         (format!("[{},{}]", placeholder(1), placeholder(0)), vec![b"second", b"first"]),
         (format!("[{0},{0},{0}]", placeholder(0)), vec![b"repeated"]),
