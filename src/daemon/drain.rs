@@ -35,7 +35,9 @@ impl Daemon {
         self.asks.close();
         while self.asks.try_recv().is_ok() {}
         let deadline = Instant::now() + self.reload.config.drain.timeout.get();
-        self.phase.send_replace(Phase::Draining);
+        // Without a notice nobody is let in any more from here on.
+        let notice = !self.reload.config.drain.notice.get().is_zero();
+        self.phase.send_replace(if notice { Phase::Draining } else { Phase::Ending });
         self.metrics.draining.set(1);
         systemd::stopping();
         let (links, metrics) = (self.reload.links.clone(), self.metrics.clone());
