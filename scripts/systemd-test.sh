@@ -40,12 +40,13 @@ inside() {
     mount -t tmpfs none /run
     mkdir -p /run/systemd /run/test
     mount -t tmpfs none /run/test
-    mkdir /run/test/{upper,work,root}
+    mkdir /run/test/{upper,work,machine}
     # Nothing is written to the tree itself.
-    mount -t overlay overlay -o "lowerdir=$TREE,upperdir=/run/test/upper,workdir=/run/test/work" /run/test/root
-    install "$PROGRAM" /run/test/root/usr/bin/socketio-humble-broker
-    install -m 644 systemd/* /run/test/root/etc/systemd/system/
-    PYTHONDONTWRITEBYTECODE=1 exec python3 scripts/systemd/test.py /run/test/root
+    local layers=lowerdir=$TREE,upperdir=/run/test/upper,workdir=/run/test/work machine=/run/test/machine
+    mount -t overlay overlay -o "$layers" "$machine"
+    install "$PROGRAM" "$machine/usr/bin/socketio-humble-broker"
+    install -m 644 systemd/* "$machine/etc/systemd/system/"
+    PYTHONDONTWRITEBYTECODE=1 exec python3 scripts/systemd/test.py "$machine"
 }
 
 outside() {

@@ -39,7 +39,8 @@ class Machine:
 
     def first_process(self):
         children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children").read_text().split()
-        private = [child for child in children if Path(f"/proc/{child}/root/run/systemd/private").exists()]
+        # What the process has for a root, as proc(5) shows it.
+        private = [child for child in children if Path("/proc", child, "root", "run/systemd/private").exists()]
         return private[0] if private else None
 
     def run(self, *command, check=True):

@@ -117,10 +117,5 @@ impl ConnectHandler<Adapter, ()> for Entrance {
                 session.set_connected();
             }
         });
-        // Whoever was ended before the library had let it in has missed the mark of the end.
-        let link = socket.req_parts().extensions.get::<Arc<Link>>();
-        if let Some((link, cause)) = link.and_then(|link| Some((link, link.fate().cause()?))) {
-            link.close(cause);
-        }
     }
 }

@@ -35,7 +35,10 @@ impl Daemon {
         self.asks.close();
         while self.asks.try_recv().is_ok() {}
         let deadline = Instant::now() + self.reload.config.drain.timeout.get();
-        self.phase.send_replace(Phase::Draining);
+        // Nobody is let in any more, unless there is a notice, or those who connect can be left to wait for
+        // the next process first.
+        let at_once = self.reload.config.drain.notice.get().is_zero() && !self.outlived;
+        self.phase.send_replace(if at_once { Phase::Ending } else { Phase::Draining });
         self.metrics.draining.set(1);
         systemd::stopping();
         let (links, metrics) = (self.reload.links.clone(), self.metrics.clone());

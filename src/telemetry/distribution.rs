@@ -1,7 +1,7 @@
 //! Distributions: the histograms of the event path, counted in buckets at once.
 //!
-//! The exporter's own keep every value until somebody folds them, which costs an event ten times as
-//! much (docs/performance.md), and memory until then.
+//! The exporter's own keep every value until somebody folds them. Two of those cost an event about as
+//! much as all other metrics together (docs/performance.md), and memory until then.
 
 use std::fmt::Write;
 use std::sync::Arc;

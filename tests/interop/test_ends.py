@@ -13,6 +13,15 @@ from daemon import Daemon, free_port
 FINAL_REASONS = ["io server disconnect", "server disconnect"]
 
 
+def assert_exchange(everyone):
+    """Everyone hears everyone, in a room that they have left or lost."""
+    all_acknowledged([client.call("subscribe", "room") for client in everyone])
+    for client in everyone:
+        assert client.ask("publish", "room", client.id) == []
+    for client, received in heard(everyone).items():
+        assert received == [("data", ["room", other.id]) for other in everyone], client
+
+
 @pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_after_a_restart_every_client_comes_back_by_itself(connect_all, with_signal):
     port = free_port()
@@ -28,11 +37,7 @@ def test_after_a_restart_every_client_comes_back_by_itself(connect_all, with_sig
     with Daemon(port=port):
         for client in everyone:
             client.wait_for("connect")
-        all_acknowledged([client.call("subscribe", "room") for client in everyone])
-        for client in everyone:
-            assert client.ask("publish", "room", client.id) == []
-        for client, received in heard(everyone).items():
-            assert received == [("data", ["room", other.id]) for other in everyone], client
+        assert_exchange(everyone)
         for client in everyone:
             client.disconnect()
 
@@ -79,10 +84,6 @@ def test_every_client_comes_back_to_a_second_node_while_the_first_drains(connect
             received = client.log.take_messages_until("data", lambda args: args == ["room", 100])
             assert received == [("data", ["room", number]) for number in range(100)], client
 
-        all_acknowledged([client.call("subscribe", "room") for client in everyone])
-        for client in everyone:
-            assert client.ask("publish", "room", client.id) == []
-        for client, received in heard(everyone).items():
-            assert received == [("data", ["room", other.id]) for other in everyone], client
+        assert_exchange(everyone)
         for client in everyone:
             client.disconnect()

@@ -35,7 +35,7 @@ const PARTS: usize = 5;
 
 /// Fills a node with `clients`, drains it, and looks for all of them on a second one.
 pub fn run(clients: u64) -> Result<(), String> {
-    if !(u64::from(100_u8)..=100_000).contains(&clients) {
+    if !(100..=100_000).contains(&clients) {
         return Err(String::new());
     }
     let (spread, timeout) =
@@ -66,8 +66,8 @@ pub fn run(clients: u64) -> Result<(), String> {
         node.join().map_err(|_| "the node does not end".to_owned())
     });
     let (status, took) = node?;
-    let ends = happened.ends_since(signalled);
-    let backs = seconds_since(signalled, &happened.back);
+    let ends = seconds_since(signalled, happened.ended.iter().copied());
+    let backs = seconds_since(signalled, happened.back.iter().map(|(_, time)| *time));
     println!("the last session has ended after {:.1} s, of {SPREAD:?}", last(&ends));
     println!("the last client was back on the second node after {:.1} s", last(&backs));
     println!("the first node has ended after {:.1} s", took.as_secs_f64());
@@ -117,10 +117,10 @@ fn last(seconds: &[f64]) -> f64 {
     seconds.iter().copied().fold(0.0, f64::max)
 }
 
-fn seconds_since<T>(start: SystemTime, times: &[(T, u64)]) -> Vec<f64> {
+/// When, after `start`, each of these times is, which are milliseconds since 1970.
+fn seconds_since(start: SystemTime, times: impl Iterator<Item = u64>) -> Vec<f64> {
     let start = start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let since = |time: &u64| Duration::from_millis(*time).saturating_sub(start).as_secs_f64();
-    times.iter().map(|(_, time)| since(time)).collect()
+    times.map(|time| Duration::from_millis(time).saturating_sub(start).as_secs_f64()).collect()
 }
 
 /// What has become of the clients so far.
@@ -129,7 +129,7 @@ struct Happened {
     connected: usize,
     /// Of them, those that had the last message and then the code that is for the end.
     in_order: usize,
-    ended: Vec<((), u64)>,
+    ended: Vec<u64>,
     /// The ports of the nodes that they came back to, and when.
     back: Vec<(u16, u64)>,
 }
@@ -153,17 +153,13 @@ impl Happened {
         match what.split('-').collect::<Vec<_>>()[..] {
             ["connected"] => self.connected += 1,
             ["ended", code, number] => {
-                self.ended.push(((), time));
+                self.ended.push(time);
                 self.in_order += usize::from((code, number) == ("1001", "4711"));
             }
             ["back", port] => self.back.push((port.parse().ok()?, time)),
             _ => return None,
         }
         Some(())
-    }
-
-    fn ends_since(&self, start: SystemTime) -> Vec<f64> {
-        seconds_since(start, &self.ended)
     }
 }
 
