@@ -40,6 +40,7 @@ use crate::http::reached;
 use crate::telemetry::metrics::Traffic;
 use crate::wire::guard::Guarded;
 use crate::wire::guard::Kill;
+use crate::wire::linger::Lingering;
 use crate::wire::permit::Permit;
 
 /// How long a connection may last on which clients are only refused: others wait for its place.
@@ -142,7 +143,7 @@ impl Service {
             .header_read_timeout(self.live.header_timeout)
             .max_buf_size(self.live.header_size)
             .serve_connection(
-                TokioIo::new(stream),
+                TokioIo::new(Lingering::new(stream)),
                 service_fn(move |request| self.answer(request, *now.borrow())),
             )
             .with_upgrades();

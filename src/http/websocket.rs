@@ -40,6 +40,7 @@ use crate::telemetry::disconnection::Disconnection;
 use crate::wire::channel::Channel;
 use crate::wire::frame;
 use crate::wire::guard::Kill;
+use crate::wire::linger::Lingering;
 use crate::wire::link::Link;
 use crate::wire::polls::Upgrade;
 
@@ -101,8 +102,8 @@ fn accept_key(headers: &HeaderMap) -> Option<String> {
 /// The connection under a handshake, and what the client sent behind it.
 async fn connection(upgrade: OnUpgrade) -> Option<(Connection, Bytes)> {
     let upgraded = upgrade.await.ok()?;
-    let parts = upgraded.downcast::<TokioIo<Connection>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+    let parts = upgraded.downcast::<TokioIo<Lingering<Connection>>>().ok()?;
+    Some((parts.io.into_inner().into_inner(), parts.read_buf))
 }
 
 /// One attempt of a polling session to go on over WebSocket; a session makes one at a time.

@@ -8,7 +8,7 @@ pub mod fate;
 pub mod frame;
 pub mod guard;
 pub mod heard;
-mod linger;
+pub mod linger;
 pub mod link;
 pub mod links;
 pub mod owed;

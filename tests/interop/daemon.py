@@ -1,5 +1,6 @@
 """The daemon under test: the real binary, on loopback, told apart only by its command line."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -87,7 +88,10 @@ class Daemon:
                 self.kill()
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def free_ports(count):
+    """Ports that nobody listens on, each another one: so all are held until all are known."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]

@@ -7,7 +7,7 @@ import pytest
 
 from balancer import Balancer
 from clients import all_acknowledged, heard
-from daemon import Daemon, free_port
+from daemon import Daemon, free_ports
 
 # After these, a client stays away: what it takes for the server's decision.
 FINAL_REASONS = ["io server disconnect", "server disconnect"]
@@ -24,7 +24,7 @@ def assert_exchange(everyone):
 
 @pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_after_a_restart_every_client_comes_back_by_itself(connect_all, with_signal):
-    port = free_port()
+    [port] = free_ports(1)
     with Daemon(port=port) as first:
         clients = connect_all(first.url)
         everyone = list(clients.values())
@@ -43,7 +43,7 @@ def test_after_a_restart_every_client_comes_back_by_itself(connect_all, with_sig
 
 
 def test_what_was_acknowledged_before_the_end_is_delivered(connect_all):
-    port = free_port()
+    [port] = free_ports(1)
     with Daemon(port=port) as first:
         clients = connect_all(first.url)
         everyone = list(clients.values())

@@ -302,6 +302,21 @@ fn a_body_that_is_too_large_is_refused_before_it_comes_or_while_it_does() {
     client.assert_silence();
 }
 
+/// Proxies, and clients, may look for the answer only when they have sent everything.
+#[test]
+fn who_is_answered_in_the_middle_of_a_body_can_send_the_rest_and_gets_the_answer() {
+    let daemon = Daemon::start(&["--set", "limits.max_payload=1 kB"]);
+    let client = Client::connect(daemon.address, Way::Polling4);
+    let body = vec![b'4'; 20_000_000];
+    for (target, status) in [(client.polling_target(), 413), ("/nothing".to_owned(), 404)] {
+        let mut stream = http::connect(daemon.address);
+        http::ask(&mut stream, "POST", &target, "content-length: 20000000\r\n");
+        stream.write_all(&body).unwrap();
+        assert_eq!(http::receive_one(&mut stream).status, status);
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "a clean end");
+    }
+}
+
 #[test]
 fn a_body_that_nobody_wants_is_not_waited_for() {
     let daemon = Daemon::start(&["--set", "limits.body_timeout=1h", "--set", "limits.header_timeout=1h"]);
