@@ -52,7 +52,7 @@ fn identity(shape: &str) -> Arc<Identity> {
             "deny": patterns(&format!("{shape}-")),
         } } },
     });
-    let access = Access::read(Some(&serde_json::from_value(config).unwrap()), None).unwrap();
+    let access = Access::read(Some(&serde_json::from_value(config).unwrap()), None, None).unwrap();
     let claims = json!({ "exp": u32::MAX, "role": "user", "sub": "somebody", "tenant": "somewhere" });
     let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap();
     let credentials = Credentials { token: Some(token.as_str().into()), certificate: None };

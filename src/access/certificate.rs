@@ -1,7 +1,10 @@
-//! Certificates of clients: the names in them, and the roles that names have.
+//! Certificates of clients: the names in them, the roles that names have, and until when they hold.
 
+use std::fmt;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::oid_registry;
@@ -21,20 +24,32 @@ use crate::config;
 /// Bytes with which characters begin a name as RFC 4514 does not allow them unescaped.
 const SPECIAL: [char; 7] = ['"', '+', ',', ';', '<', '>', '\\'];
 
-/// The names in a certificate.
+/// Whose certificates clients may show.
+pub trait Authorities: fmt::Debug + Send + Sync {
+    /// Whether a certificate is valid now, by these authorities and those that follow it in its chain.
+    fn vouch_for(&self, chain: &[Box<[u8]>]) -> bool;
+}
+
+/// What is known of a certificate.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Of its subject, as in RFC 4514.
     subject: Option<Box<str>>,
     /// Of its subject, otherwise: of DNS, e-mail addresses and URIs.
     alternative: Vec<Box<str>>,
+    /// When it ends.
+    until: Option<SystemTime>,
+    /// The certificate, and those of the authorities between it and one that is known, in DER.
+    chain: Vec<Box<[u8]>>,
 }
 
 impl Names {
-    /// The names in a certificate that has been found valid, from its DER.
+    /// What is in a certificate that has been found valid, the first of `chain`, in DER.
     #[must_use]
-    pub fn of(der: &[u8]) -> Self {
-        let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Self::default() };
+    pub fn of<C: AsRef<[u8]>>(chain: &[C]) -> Self {
+        let first = chain.first().map_or(&[][..], AsRef::as_ref);
+        let Ok((_, certificate)) = X509Certificate::from_der(first) else { return Self::default() };
+        let until = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
         let alternative = certificate.subject_alternative_name().ok().flatten();
         let alternative = alternative.map_or(&[][..], |extension| &extension.value.general_names);
         Self {
@@ -48,7 +63,15 @@ impl Names {
                     _ => None,
                 })
                 .collect(),
+            // The last second still counts.
+            until: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(until.saturating_add(1))),
+            chain: chain.iter().map(|certificate| certificate.as_ref().into()).collect(),
         }
+    }
+
+    /// When the certificate ends, if that is a moment that can be told.
+    pub(super) fn until(&self) -> Option<SystemTime> {
+        self.until
     }
 }
 
@@ -107,9 +130,13 @@ fn sealed(name: &str) -> String {
     text
 }
 
-/// Which certificates have which role.
+/// Which certificates have which role, and who vouches for them.
 #[derive(Debug)]
-pub(super) struct Certificates(Vec<Entry>);
+pub(super) struct Certificates {
+    entries: Vec<Entry>,
+    /// Nobody's, where nobody shows any.
+    authorities: Option<Arc<dyn Authorities>>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -125,7 +152,10 @@ enum Kind {
 }
 
 impl Certificates {
-    pub(super) fn new<'a>(entries: impl Iterator<Item = (&'a config::Certificate, Arc<Role>)>) -> Self {
+    pub(super) fn new<'a>(
+        entries: impl Iterator<Item = (&'a config::Certificate, Arc<Role>)>,
+        authorities: Option<Arc<dyn Authorities>>,
+    ) -> Self {
         let mut all = Vec::new();
         for (entry, role) in entries {
             for (kind, pattern) in [(Kind::Subject, &entry.subject), (Kind::Alternative, &entry.san)] {
@@ -139,12 +169,18 @@ impl Certificates {
                 }
             }
         }
-        Self(all)
+        Self { entries: all, authorities }
+    }
+
+    /// Whether who has shown a certificate may still come with it. It was valid when the connection
+    /// began, which may be long ago, and with other authorities.
+    pub(super) fn hold_good(&self, names: &Names) -> bool {
+        self.authorities.as_ref().is_some_and(|authorities| authorities.vouch_for(&names.chain))
     }
 
     /// The role of who shows a certificate with these names, and what patterns of the role may say of it.
     pub(super) fn role(&self, names: &Names) -> Option<(Arc<Role>, Claims)> {
-        self.0.iter().find_map(|entry| {
+        self.entries.iter().find_map(|entry| {
             let candidates = match entry.kind {
                 Kind::Subject => names.subject.as_slice(),
                 Kind::Alternative => &names.alternative,
@@ -181,7 +217,7 @@ mod tests {
         params.distinguished_name = DistinguishedName::new();
         change(&mut params);
         let key = KeyPair::generate().unwrap();
-        Names::of(params.self_signed(&key).unwrap().der())
+        Names::of(&[params.self_signed(&key).unwrap().der()])
     }
 
     fn subject(parts: &[(DnType, DnValue)]) -> Option<Box<str>> {
@@ -230,8 +266,8 @@ mod tests {
         }
         let wide = DnValue::BmpString(BmpString::try_from("pump").unwrap());
         assert_eq!(subject(&[(DnType::CommonName, wide)]), None);
-        assert_eq!(Names::of(b""), Names::default());
-        assert_eq!(Names::of(b"\x30\x03\x02\x01\x00"), Names::default());
+        assert_eq!(Names::of::<&[u8]>(&[]), Names::default());
+        assert_eq!(Names::of(&[b"\x30\x03\x02\x01\x00"]), Names::default());
     }
 
     #[test]
@@ -255,8 +291,8 @@ mod tests {
         let text = format!("subject = {}\nrole = 'a'", toml::Value::from(pattern));
         let entry: config::Certificate = toml::from_str(&text).unwrap();
         let role = Arc::new(Role::new("a", &config::Role::default()));
-        let certificates = Certificates::new(std::iter::once((&entry, role)));
-        certificates.role(&Names { subject: Some(subject.into()), alternative: Vec::new() }).is_some()
+        let certificates = Certificates::new(std::iter::once((&entry, role)), None);
+        certificates.role(&Names { subject: Some(subject.into()), ..Names::default() }).is_some()
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub enum Invalid {
     Unknown,
     /// It is longer than any token we take.
     TooLong,
+    /// The certificate has ended, or the authorities are others now.
+    Certificate,
     /// There is no key that can have signed it.
     UnknownKey,
     /// What the library says of it, or what is wrong with its claims.
@@ -61,6 +63,7 @@ impl fmt::Display for Invalid {
             Self::Nothing => f.write_str("it shows nothing"),
             Self::Unknown => f.write_str("nobody knows the token"),
             Self::TooLong => f.write_str("the token is too long"),
+            Self::Certificate => f.write_str("the certificate is not valid any more"),
             Self::UnknownKey => f.write_str("no key can have signed the token"),
             Self::Because(reason) => f.write_str(reason),
         }

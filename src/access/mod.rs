@@ -25,6 +25,7 @@ use jwt::Verifier;
 use role::Role;
 use tokens::Tokens;
 
+pub use certificate::Authorities;
 pub use certificate::Names;
 pub use identity::Grant;
 pub use identity::Identity;
@@ -86,10 +87,14 @@ impl fmt::Debug for Token {
 
 impl Access {
     /// What `access` says, with every file that it names; without it everyone may do everything. Keys
-    /// that `before` has fetched stay, if their address does.
-    pub fn read(access: Option<&config::Access>, before: Option<&Self>) -> Result<Self, Failure> {
+    /// that `before` has fetched stay, if their address does; `authorities` vouch for certificates.
+    pub fn read(
+        access: Option<&config::Access>,
+        authorities: Option<Arc<dyn Authorities>>,
+        before: Option<&Self>,
+    ) -> Result<Self, Failure> {
         let before = before.and_then(|before| before.0.as_ref());
-        access.map(|access| Rules::read(access, before)).transpose().map(Self)
+        access.map(|access| Rules::read(access, authorities, before)).transpose().map(Self)
     }
 
     /// Whether there are rules at all.
@@ -133,9 +138,13 @@ impl Access {
         if let Some(Token(token)) = &credentials.token {
             return rules.bearer(token);
         }
-        let certificate = credentials.certificate.as_ref().and_then(|names| rules.certificates.role(names));
-        match (certificate, &rules.anonymous) {
-            (Some((role, claims)), _) => Ok(Identity::new(Ruled::new(role, claims))),
+        let certificate = credentials.certificate.as_ref();
+        let certified = certificate.and_then(|names| Some((names, rules.certificates.role(names)?)));
+        match (certified, &rules.anonymous) {
+            (Some((names, _)), _) if !rules.certificates.hold_good(names) => Err(Invalid::Certificate),
+            (Some((names, (role, claims))), _) => {
+                Ok(Identity::new(Ruled { expires: names.until(), ..Ruled::new(role, claims) }))
+            }
             (None, Some(anonymous)) => Ok(anonymous.clone()),
             (None, None) => Err(Invalid::Nothing),
         }
@@ -143,7 +152,11 @@ impl Access {
 }
 
 impl Rules {
-    fn read(access: &config::Access, before: Option<&Self>) -> Result<Self, Failure> {
+    fn read(
+        access: &config::Access,
+        authorities: Option<Arc<dyn Authorities>>,
+        before: Option<&Self>,
+    ) -> Result<Self, Failure> {
         let roles: Roles =
             access.roles.iter().map(|(name, role)| (name.clone(), Arc::new(Role::new(name, role)))).collect();
         // The configuration is valid only if they are all there.
@@ -170,7 +183,7 @@ impl Rules {
             anonymous: access.anonymous.as_deref().map(role).transpose()?.map(bare),
             tokens,
             jwt: jwt.map(|jwt| Verifier::read(jwt, before)).transpose()?,
-            certificates: Certificates::new(certificates.into_iter()),
+            certificates: Certificates::new(certificates.into_iter(), authorities),
             roles,
         })
     }

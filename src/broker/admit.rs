@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use socketioxide::handler::ConnectHandler;
@@ -52,6 +53,7 @@ impl Entrance {
         if let Some(token) = shown::token(auth) {
             credentials.token = Some(token);
         }
+        let looks = broker.0.looks.load(SeqCst);
         let access = broker.access();
         let identity = match access.identify(&credentials).await {
             Ok(identity) => identity,
@@ -71,8 +73,8 @@ impl Entrance {
         }
         socket.on_disconnect(Farewell::new(broker.clone(), session.clone()));
         broker.0.expiries.add(&session);
-        if !Arc::ptr_eq(&access, &broker.access()) {
-            // A reload may have looked at everyone else meanwhile.
+        if broker.0.looks.load(SeqCst) != looks {
+            // Everyone else has been looked at meanwhile: the rules, or the keys, are others now.
             broker.identify_again(&session);
         }
         if let Some(cause) = session.link().fate().cause() {
@@ -110,12 +112,17 @@ impl ConnectHandler<Adapter, ()> for Entrance {
 
     /// Says that the library sends the client what is for everyone, which it did not do when it was
     /// let in. At once: until this has returned, the library ignores a CONNECT of a client that has
-    /// left the namespace meanwhile.
+    /// left the namespace meanwhile. Whoever was ended before the library had let it in has missed the
+    /// mark of its end.
     fn call(&self, socket: Arc<Socket<Adapter>>, _: Option<Value>) {
         self.0.0.members.everyone(|everyone| {
             if let Some(session) = everyone.get(&socket.id) {
                 session.set_connected();
             }
         });
+        let link = socket.req_parts().extensions.get::<Arc<Link>>();
+        if let Some((link, cause)) = link.and_then(|link| Some((link, link.fate().cause()?))) {
+            link.close(cause);
+        }
     }
 }

@@ -15,6 +15,7 @@ mod sockets;
 mod subscribe;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
@@ -46,6 +47,8 @@ struct Inner {
     sockets: Sockets,
     links: Arc<Links>,
     expiries: Expiries,
+    /// How often everyone has been looked at again.
+    looks: AtomicU64,
     metrics: Events,
 }
 
@@ -96,6 +99,7 @@ impl Broker {
             sockets: sockets.clone(),
             links,
             expiries: Expiries::default(),
+            looks: AtomicU64::new(0),
             metrics,
         }));
         let engine = Engine::new(socketio, limits, sockets, &broker);

@@ -1,6 +1,7 @@
 //! Reload: other rules for everyone, and what becomes of those who are there.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use tracing::debug;
 
@@ -24,6 +25,8 @@ impl Broker {
 
     /// Looks again at what everyone has shown.
     pub fn identify_all(&self) {
+        // Before it is known who everyone is: whoever comes later has to look, see `admit`.
+        self.0.looks.fetch_add(1, SeqCst);
         let sessions: Vec<_> = self.0.members.everyone(|everyone| everyone.values().cloned().collect());
         for session in sessions {
             self.identify_again(&session);

@@ -56,7 +56,7 @@ pub(super) struct Test {
 impl Test {
     /// What is to be printed, and with which code to exit.
     pub(super) fn run(self, config: &Config) -> Result<(String, ExitCode), Failure> {
-        let access = Access::read(config.access.as_ref(), None)?;
+        let access = Access::read(config.access.as_ref(), None, None)?;
         fetch_keys(&access)?;
         let credentials = Credentials { token: self.token()?.as_deref().map(Into::into), certificate: None };
         let identity = match access.identify_now(&credentials) {

@@ -93,7 +93,7 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
 pub fn check(config: &Config) -> Result<(), Failure> {
     config.server.tls.as_ref().map(Credentials::read).transpose()?;
     reload::operators(config)?;
-    Access::read(config.access.as_ref(), None).map(drop)
+    Access::read(config.access.as_ref(), None, None).map(drop)
 }
 
 /// A daemon that serves.
@@ -127,7 +127,8 @@ impl Daemon {
         let gate = Gate::public(&config.limits, descriptors::connections(config.limits.connections)?);
         let metrics = Metrics::install()?;
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
-        let access = access(&config)?;
+        let credentials = config.server.tls.as_ref().map(Credentials::read).transpose()?;
+        let access = access(&config, credentials.as_ref())?;
         let (broker, engine) = Broker::new(
             &config.socketio,
             &config.limits,
@@ -136,7 +137,7 @@ impl Daemon {
             metrics.events.clone(),
         );
 
-        let tls = config.server.tls.as_ref().map(Credentials::read).transpose()?.map(Tls::new);
+        let tls = credentials.map(Tls::new);
         let Listeners { public, admin, control, outlived, bound } =
             Listeners::bind(&config.server, &config.admin, sockets).await?;
 
@@ -247,8 +248,8 @@ impl Daemon {
 }
 
 /// Who may do what; that nobody has said so is said once.
-fn access(config: &Config) -> Result<Arc<Access>, Failure> {
-    let access = Access::read(config.access.as_ref(), None)?;
+fn access(config: &Config, credentials: Option<&Credentials>) -> Result<Arc<Access>, Failure> {
+    let access = Access::read(config.access.as_ref(), credentials.map(Credentials::authorities), None)?;
     if !access.has_rules() {
         info!("there is no [access]: whoever reaches the broker may do everything");
     }

@@ -71,11 +71,13 @@ impl Reload {
     fn prepare(&self) -> Result<Prepared, Failure> {
         let reloaded = self.config.reloaded(&Config::load(&self.sources)?);
         let config = &reloaded.config;
+        let credentials = config.server.tls.as_ref().map(Credentials::read).transpose()?;
+        let authorities = credentials.as_ref().map(Credentials::authorities);
         Ok(Prepared {
-            credentials: config.server.tls.as_ref().map(Credentials::read).transpose()?,
+            credentials,
             places: descriptors::connections(config.limits.connections)?,
             operators: operators(config)?,
-            access: Arc::new(Access::read(config.access.as_ref(), Some(&self.access))?),
+            access: Arc::new(Access::read(config.access.as_ref(), authorities, Some(&self.access))?),
             log: self.logger.prepare(&config.log)?,
             reloaded,
         })

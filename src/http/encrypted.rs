@@ -10,6 +10,7 @@ use std::task::ready;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
 
 /// A stream that is encrypted.
@@ -32,9 +33,8 @@ impl<S> Encrypted<S> {
     }
 
     /// The certificate that the peer has shown, in DER.
-    pub(super) fn certificate(&self) -> Option<&[u8]> {
-        let (_, session) = self.stream.get_ref();
-        session.peer_certificates()?.first().map(AsRef::as_ref)
+    pub(super) fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.stream.get_ref().1.peer_certificates()
     }
 }
 

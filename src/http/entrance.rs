@@ -30,7 +30,7 @@ pub(super) type Connection = Either<Guarded<Socket>, Encrypted<Guarded<Socket>>>
 pub(super) fn names(connection: &Connection) -> Option<Arc<Names>> {
     match connection {
         Either::Left(_) => None,
-        Either::Right(encrypted) => encrypted.certificate().map(|der| Arc::new(Names::of(der))),
+        Either::Right(encrypted) => encrypted.certificates().map(|chain| Arc::new(Names::of(chain))),
     }
 }
 

@@ -30,9 +30,11 @@ use tokio_rustls::rustls::pki_types::UnixTime;
 use tokio_rustls::rustls::pki_types::pem;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 
+use crate::access::Authorities;
 use crate::config;
 use crate::config::FilePath;
 use crate::failure::Failure;
@@ -49,12 +51,12 @@ impl Tls {
     /// TLS with these credentials.
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
-        Self(Arc::new(ArcSwap::new(credentials.0)))
+        Self(Arc::new(ArcSwap::new(credentials.config)))
     }
 
     /// Uses other credentials for connections that are still to come.
     pub fn replace(&self, credentials: Credentials) {
-        self.0.store(credentials.0);
+        self.0.store(credentials.config);
     }
 
     /// Waits for the client's handshake.
@@ -67,7 +69,10 @@ impl Tls {
 }
 
 /// What the files hold, checked: certificate, key, and whose certificates clients may show.
-pub struct Credentials(Arc<ServerConfig>);
+pub struct Credentials {
+    config: Arc<ServerConfig>,
+    clients: Arc<dyn ClientCertVerifier>,
+}
 
 impl Credentials {
     /// Reads the files.
@@ -89,10 +94,28 @@ impl Credentials {
         };
         let key = certified_key(files, &provider)?;
         let mut config = versions
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(clients.clone())
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         config.alpn_protocols = vec![HTTP.to_vec()];
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), clients })
+    }
+
+    /// Who vouches for the certificates of clients.
+    #[must_use]
+    pub fn authorities(&self) -> Arc<dyn Authorities> {
+        Arc::new(Clients(self.clients.clone()))
+    }
+}
+
+/// What checks the certificates of clients.
+#[derive(Debug)]
+struct Clients(Arc<dyn ClientCertVerifier>);
+
+impl Authorities for Clients {
+    fn vouch_for(&self, chain: &[Box<[u8]>]) -> bool {
+        let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(&**der)).collect();
+        let Some((first, others)) = chain.split_first() else { return false };
+        self.0.verify_client_cert(first, others, UnixTime::now()).is_ok()
     }
 }
 

@@ -225,7 +225,7 @@ impl Example {
         let nothing = std::iter::empty::<(std::ffi::OsString, std::ffi::OsString)>();
         let sources = Sources::new(Some(path("broker.toml")), nothing, Vec::new()).unwrap();
         let config = Config::load(&sources).unwrap().access.unwrap();
-        let access = Access::read(Some(&config), None).unwrap();
+        let access = Access::read(Some(&config), None, None).unwrap();
         if let Some(jwks) = access.jwks() {
             assert!(jwks.fetched(Ok(set())).is_ok());
         }

@@ -1,5 +1,8 @@
 //! Certificates of clients: who shows one is known by the names in it.
 
+use std::time::Duration;
+use std::time::SystemTime;
+
 use rcgen::CertificateParams;
 use rcgen::DistinguishedName;
 use rcgen::DnType;
@@ -8,6 +11,7 @@ use rcgen::DnType::OrganizationName;
 use rcgen::SanType;
 
 use super::refusal;
+use super::signer::from_now;
 use crate::support::Client;
 use crate::support::Reloading;
 use crate::support::Way;
@@ -45,7 +49,7 @@ struct Broker {
     node: Reloading,
     authority: Authority,
     clients: Authority,
-    _files: Files,
+    files: Files,
 }
 
 impl Broker {
@@ -55,7 +59,7 @@ impl Broker {
         files.write("client_ca", &clients.pem);
         let arguments = files.arguments(true);
         let node = Reloading::start_with(RULES, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        Self { node, authority, clients, _files: files }
+        Self { node, authority, clients, files }
     }
 
     fn tunnel(&self, own: Option<&Identity>) -> Tunnel {
@@ -174,4 +178,47 @@ fn a_certificate_that_no_longer_means_a_role_is_as_if_it_were_not_shown() {
     assert!(may(&mut device, "device.a.devices.example"));
     broker.node.load(&RULES.replace("anonymous = \"guest\"", "").replace("*.devices", "*.others"));
     device.await_end();
+}
+
+#[test]
+fn a_client_goes_when_its_certificate_ends() {
+    let broker = Broker::start();
+    let end = from_now(3.0).floor();
+    let certificate = broker.issue(|params| {
+        params.subject_alt_names = vec![dns("a.devices.example")];
+        params.not_after = (SystemTime::UNIX_EPOCH + Duration::from_secs_f64(end)).into();
+    });
+    let tunnel = broker.tunnel(Some(&certificate));
+    let clients = [Way::WebSocket4, Way::Polling3].map(|way| (way, Client::connect(tunnel.address, way)));
+    for (way, mut client) in clients {
+        client.await_end();
+        // Its last second is its own. The connection that has shown it may be there still.
+        assert!(from_now(0.0) >= end + 1.0, "{way:?} went too soon");
+        assert!(Client::connect_as(tunnel.address, way, "").is_err(), "{way:?}");
+    }
+}
+
+#[test]
+fn with_other_authorities_only_whom_they_know_may_stay() {
+    let broker = Broker::start();
+    let others = Authority::new();
+    let change = |params: &mut CertificateParams| {
+        params.subject_alt_names = vec![dns("a.devices.example")];
+    };
+    let mut clients = [&broker.clients, &others].map(|authority| {
+        // Both are known at first.
+        broker.files.write("client_ca", &format!("{}{}", broker.clients.pem, others.pem));
+        broker.node.load(RULES);
+        let tunnel = broker.tunnel(Some(&authority.issue_with(change)));
+        let client = Client::connect(tunnel.address, Way::WebSocket4);
+        (tunnel, client)
+    });
+    for (_, client) in &mut clients {
+        client.subscribe("\"device.a.devices.example\"");
+    }
+    broker.files.write("client_ca", &others.pem);
+    broker.node.load(RULES);
+    let [(_, old), (_, new)] = &mut clients;
+    old.await_end();
+    assert!(may(new, "device.a.devices.example"));
 }
