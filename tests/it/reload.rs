@@ -368,10 +368,11 @@ fn reloads_under_load_lose_no_message_and_no_connection() {
         socket.send("420[\"subscribe\",\"r\"]");
         assert_eq!(socket.text(), "430[]");
     }
+    // Before there are reloads that let nobody else in.
+    let mut publisher = Client::connect(address, Way::WebSocket4);
     let over = AtomicBool::new(false);
     let reloads = std::thread::scope(|scope| {
         let publisher = scope.spawn(|| {
-            let mut publisher = Client::connect(address, Way::WebSocket4);
             for n in 0..MESSAGES {
                 assert_eq!(publisher.ask(&format!("[\"publish\",\"r\",{n}]")), "[]");
             }
