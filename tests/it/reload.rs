@@ -392,6 +392,7 @@ fn reloads_under_load_lose_no_message_and_no_connection() {
         publisher.join().unwrap();
         reloads
     });
+    drop(publisher);
     assert!(reloads >= 3, "{reloads}");
     for socket in &mut subscribers {
         for n in 0..MESSAGES {
