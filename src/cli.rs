@@ -1,5 +1,8 @@
 //! The command line: which flags there are, and what each makes the program do.
 
+mod access;
+mod token;
+
 use std::env;
 use std::ffi::OsString;
 use std::io;
@@ -30,11 +33,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure
         Err(text) => return print(&text.to_string()),
     };
     let Action { check_config, print_config, print_default_config, healthcheck } = arguments.action;
-    if let Some(Command::Reload { socket }) = arguments.command.take() {
+    if let Some(command) = arguments.command.take() {
         if check_config || print_config || print_default_config || healthcheck {
-            return Err(Failure::Usage("`reload` is an action of its own; leave out the other".to_owned()));
+            let text = "a subcommand is an action of its own; leave out the other";
+            return Err(Failure::Usage(text.to_owned()));
         }
-        return arguments.ask_for_reload(socket);
+        return arguments.obey(command);
     }
     if print_default_config {
         return print(SHIPPED);
@@ -116,6 +120,12 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
+    /// Makes tokens
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Explains who may do what
+    #[command(subcommand)]
+    Access(access::Asked),
 }
 
 /// What to do instead of running the broker.
@@ -155,6 +165,17 @@ impl Arguments {
             .into_iter()
             .filter_map(|(name, section, key, value)| Some(Override::from_flag(name, section, key, &value?)));
         Ok(Sources::new(self.config, env::vars_os(), flags.chain(self.settings).collect())?)
+    }
+
+    fn obey(self, command: Command) -> Result<ExitCode, Failure> {
+        match command {
+            Command::Reload { socket } => self.ask_for_reload(socket),
+            Command::Token(token) => print(&token.run()?),
+            Command::Access(access::Asked::Test(test)) => {
+                let (outcome, code) = test.run(&Config::load(&self.sources()?)?)?;
+                print(&outcome).map(|_| code)
+            }
+        }
     }
 
     /// Has the broker behind `socket`, or else behind that of the configuration, reload.

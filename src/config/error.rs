@@ -43,11 +43,17 @@ pub enum Error {
 
 impl Error {
     pub(super) fn in_file(file: &Path, text: &str, span: Range<usize>, message: &str) -> Self {
-        Self::InFile { file: file.to_owned(), place: Place::new(text, span), message: plain(message) }
+        let place = Place::new(text, span);
+        let (place, message) = match place.redacted() {
+            Some(redacted) => (redacted, without_value(message)),
+            None => (place, plain(message)),
+        };
+        Self::InFile { file: file.to_owned(), place, message }
     }
 
     pub(super) fn in_override(name: &str, message: &str) -> Self {
-        Self::InOverride { name: printable(name), message: plain(message) }
+        let message = if is_of_secret(name) { without_value(message) } else { plain(message) };
+        Self::InOverride { name: printable(name), message }
     }
 }
 
@@ -105,6 +111,25 @@ fn plain(message: &str) -> String {
     WORDS.iter().fold(printable(message), |message, (from, to)| message.replacen(from, to, 1))
 }
 
+/// What stands in the place of a secret.
+const REDACTED: &str = "[redacted]";
+
+/// Whether what stands behind `key` may be a token, by mistake: where its hash or its file belongs, or
+/// where nothing does.
+fn is_of_secret(key: &str) -> bool {
+    key.contains("token") && !key.trim_end().ends_with("token_file")
+}
+
+/// `message` without the text that it quotes.
+fn without_value(message: &str) -> String {
+    const BEGIN: &str = "string \"";
+    let message = plain(message);
+    match message.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.rsplit_once('"')?))) {
+        Some((before, (_, after))) => format!("{before}{BEGIN}{REDACTED}\"{after}"),
+        None => message,
+    }
+}
+
 /// A stretch of a line of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Place {
@@ -127,13 +152,25 @@ impl Place {
         let marked = marked.lines().next().unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let before = before.rsplit('\n').next().unwrap_or_default();
+        let after = after.lines().next().unwrap_or_default();
         Self {
             line,
             column: before.chars().count() + 1,
             before: printable(before),
-            after: printable(after.lines().next().unwrap_or_default()),
+            after: printable(after),
             width: marked.chars().count().max(1),
         }
+    }
+
+    /// This place without the value on its line, if that may be a token.
+    fn redacted(&self) -> Option<Self> {
+        let text = format!("{}{}", self.before, self.after);
+        let (key, _) = text.split_once('=').filter(|(key, _)| is_of_secret(key))?;
+        let shown = format!("{key}= ");
+        let (before, after) = shown.split_at_checked(self.before.len()).unwrap_or((&shown, ""));
+        let after = format!("{after}{REDACTED}");
+        let width = self.width.min(after.chars().count());
+        Some(Self { line: self.line, column: self.column, before: before.to_owned(), after, width })
     }
 
     /// Shows the line with carets under the place.
@@ -187,6 +224,39 @@ mod tests {
         assert_eq!(shown("a", 1..1), "broker.toml:1:2: no\n  |\n1 | a\n  |  ^");
         assert_eq!(shown("a\n", 9..12), "broker.toml:2:1: no\n  |\n2 | \n  | ^");
         assert_eq!(shown("", 0..0), "broker.toml:1:1: no\n  |\n1 | \n  | ^");
+    }
+
+    #[test]
+    fn what_may_be_a_token_is_not_shown() {
+        for (text, span, expected) in [
+            ("token = 'secret'", 0..5, "1:1: no\n  |\n1 | token = [redacted]\n  | ^^^^^"),
+            (
+                "token_sha256='secret'",
+                13..21,
+                "1:14: no\n  |\n1 | token_sha256= [redacted]\n  |              ^^^^^^^^",
+            ),
+            (
+                "tokens = [{ token = 'secret' }]",
+                20..28,
+                "1:21: no\n  |\n1 | tokens = [redacted]\n  |          ^^^^^^^^",
+            ),
+            (
+                "{ token = 'secret' }",
+                10..18,
+                "1:11: no\n  |\n1 | { token = [redacted]\n  |           ^^^^^^^^",
+            ),
+            ("token_file = 7", 13..14, "1:14: no\n  |\n1 | token_file = 7\n  |              ^"),
+            ("[[access.tokens]]", 0..17, "1:1: no\n  |\n1 | [[access.tokens]]\n  | ^^^^^^^^^^^^^^^^^"),
+        ] {
+            assert_eq!(shown(text, span), format!("broker.toml:{expected}"), "{text}");
+        }
+        let message = "invalid type: string \"a\\\"secret\", expected a sequence";
+        let hidden = "invalid type: string \"[redacted]\", expected an array";
+        let error = Error::in_file(Path::new("a"), "tokens = 'secret'", 9..17, message).to_string();
+        assert!(error.starts_with(&format!("a:1:10: {hidden}\n")), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+        let error = Error::in_override("--set access.tokens", message);
+        assert_eq!(error.to_string(), format!("--set access.tokens: {hidden}"));
     }
 
     #[test]

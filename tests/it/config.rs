@@ -144,7 +144,7 @@ fn each_kind_of_mistake_in_the_file_is_shown_where_it_is() {
     let cases = [
         ("[limits]\nnestign = 1", 2, 1, "unknown key `nestign`, expected one of `max_payload`, ", "^^^^^^^"),
         ("[limit]", 1, 2, "unknown key `limit`, expected one of `server`, ", "^^^^^"),
-        ("[access]\nanonymous = 'guest'", 1, 2, "unknown key `access`, expected one of `server`, ", "^^^^^^"),
+        ("[guests]\nanonymous = 'guest'", 1, 2, "unknown key `guests`, expected one of `server`, ", "^^^^^^"),
         (
             "[server]\nport = 'x'",
             2,
