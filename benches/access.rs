@@ -21,7 +21,7 @@ const PATTERNS: usize = 1000;
 const SECRET: &[u8] = b"a secret of at least 32 bytes, as it must be";
 
 /// Shapes of patterns, and a room that the one with the number 777 means.
-const SHAPES: [(&str, &str, &str); 9] = [
+const SHAPES: [(&str, &str, &str); 11] = [
     ("exact", "room.N", "room.777"),
     ("prefix", "room.N.*", "room.777.some.longer.name"),
     ("suffix", "*.roomN", "some.longer.name.room777"),
@@ -31,6 +31,8 @@ const SHAPES: [(&str, &str, &str); 9] = [
     ("claim_first", "{sub}.N.*", "somebody.777.some.longer.name"),
     ("two_claims", "{tenant}.N.{sub}.*", "somewhere.777.somebody.name"),
     ("inside", "*.N.*", "some.longer.777.name"),
+    ("far_inside", "room.*.N.*.end", "room.some.777.name.end"),
+    ("claim_inside", "*.{sub}.*.N.*", "some.somebody.longer.777.name"),
 ];
 
 fn main() {

@@ -13,6 +13,8 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use clap::error::ContextKind;
+use clap::error::ContextValue;
 use toml::Value;
 
 use crate::config::Config;
@@ -28,7 +30,7 @@ use crate::http::probe;
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
     let mut arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => return Err(misuse(&error)),
+        Err(error) if error.use_stderr() => return Err(misuse(error)),
         // `--help` and `--version` come as errors too.
         Err(text) => return print(&text.to_string()),
     };
@@ -207,7 +209,12 @@ impl Arguments {
 }
 
 /// What clap says of a wrong command line; the program's name comes before it.
-fn misuse(error: &clap::Error) -> Failure {
+fn misuse(mut error: clap::Error) -> Failure {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if argument.starts_with("--set ") {
+        // Whatever it was to set, there may be a secret in it.
+        error.insert(ContextKind::InvalidValue, ContextValue::String("[redacted]".to_owned()));
+    }
     let text = error.to_string();
     Failure::Usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned())
 }

@@ -1,9 +1,12 @@
-//! An index of patterns by what names must begin or end with, so that for a name few are looked at.
+//! An index of patterns by what names must begin with, end with or have in them, so that few are looked at.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use crate::access::patterns::Claims;
+use crate::access::pieces::Pieces;
 
 /// What stands at one place of what names must begin with; or end with, backwards.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,36 +20,67 @@ pub(super) enum Step {
 /// What names must begin with; or end with, backwards.
 pub(super) type Path = Vec<Step>;
 
-/// The numbers of patterns, each by one of its ends: that which it shares with fewer others.
+/// What every name has that a pattern means.
+#[derive(Debug)]
+pub(super) struct Marks<'a> {
+    pub(super) head: Path,
+    pub(super) tail: Path,
+    /// What stands somewhere between them.
+    pub(super) pieces: Vec<&'a str>,
+}
+
+/// As many patterns as this with the same head are looked at sooner than a name is searched for pieces.
+const FEW: usize = 16;
+
+/// The numbers of patterns, each by that mark which it shares with fewest others.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     heads: Node,
     tails: Node,
+    pieces: Pieces,
 }
 
 impl Index {
-    /// Of patterns with these heads and tails; their places are their numbers.
-    pub(super) fn new(paths: &[(Path, Path)]) -> Self {
-        let (mut heads, mut tails) = (HashMap::<_, usize>::new(), HashMap::<_, usize>::new());
-        for (head, tail) in paths {
-            *heads.entry(head).or_default() += 1;
-            *tails.entry(tail).or_default() += 1;
+    /// Of patterns with these marks; their places are their numbers.
+    pub(super) fn new(marks: &[Marks<'_>]) -> Self {
+        let heads = counted(marks.iter().map(|marks| &marks.head));
+        let tails = counted(marks.iter().map(|marks| &marks.tail));
+        let pieces = counted(marks.iter().flat_map(|marks| &marks.pieces));
+        let (mut by_head, mut by_tail, mut by_piece) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, Marks { head, tail, pieces: own }) in marks.iter().enumerate() {
+            let (head_shared, tail_shared) = (heads.get(head), tails.get(tail));
+            let shared = head_shared.min(tail_shared).copied().unwrap_or_default();
+            let piece = own.iter().min_by_key(|piece| (pieces.get(*piece), Reverse(piece.len())));
+            match piece.filter(|piece| shared > FEW && pieces.get(*piece).is_some_and(|few| *few < shared)) {
+                Some(piece) => by_piece.push((*piece, number)),
+                None if tail_shared < head_shared => by_tail.push((&tail[..], number)),
+                None => by_head.push((&head[..], number)),
+            }
         }
-        let (by_tail, by_head): (Vec<_>, Vec<_>) =
-            paths.iter().enumerate().partition(|(_, (head, tail))| tails.get(tail) < heads.get(head));
         Self {
-            heads: Node::new(by_head.into_iter().map(|(number, (head, _))| (&head[..], number)).collect()),
-            tails: Node::new(by_tail.into_iter().map(|(number, (_, tail))| (&tail[..], number)).collect()),
+            heads: Node::new(by_head),
+            tails: Node::new(by_tail),
+            pieces: Pieces::new(by_piece.into_iter()),
         }
     }
 
-    /// The number of a pattern that `means` finds to be right, of those whose end `name` has.
+    /// The number of a pattern that `means` finds to be right, of those whose mark `name` has.
     pub(super) fn find(&self, name: &str, claims: &Claims, means: impl Fn(usize) -> bool) -> Option<usize> {
         let head = |claim| claims.get(claim).map(str::bytes);
         let tail = |claim| claims.get(claim).map(|value| value.bytes().rev());
         let by_head = self.heads.find(&name.bytes(), &head, &means);
-        by_head.or_else(|| self.tails.find(&name.bytes().rev(), &tail, &means))
+        let by_end = by_head.or_else(|| self.tails.find(&name.bytes().rev(), &tail, &means));
+        by_end.or_else(|| self.pieces.find(name, &means))
     }
+}
+
+/// How often each is there.
+fn counted<T: Eq + Hash>(all: impl Iterator<Item = T>) -> HashMap<T, usize> {
+    let mut counts = HashMap::new();
+    for one in all {
+        *counts.entry(one).or_default() += 1;
+    }
+    counts
 }
 
 /// Patterns whose paths begin with the same steps, by those that follow.

@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
-use crate::access::keys::Keys;
+use crate::access::keys::Set;
 use crate::config::Jwt;
 
 /// Shortest time between two attempts to fetch the keys, whatever tokens name.
 const PAUSE: Duration = Duration::from_mins(1);
-/// Time between two attempts while there are no keys at all, and nobody with a token can connect.
+/// Time between two attempts while there has been no set at all, and nobody with a token can connect.
 const RETRY: Duration = Duration::from_secs(5);
 /// Longest time between two, so that a key that has been withdrawn is not valid for ever.
 const AGE: Duration = Duration::from_mins(10);
@@ -36,18 +36,27 @@ pub struct Jwks {
     attempts: watch::Sender<(u64, Option<Instant>)>,
 }
 
-/// What was there the last time that keys were.
+/// What was there the last time that a set was.
 #[derive(Debug, Default)]
 pub(super) struct Fetched {
-    pub(super) keys: Keys,
-    /// What they were read from.
-    set: Box<[u8]>,
+    pub(super) set: Set,
+    /// What it was read from; nothing if there has been none yet.
+    text: Box<[u8]>,
 }
 
 impl Fetched {
-    fn read(config: &Jwt, set: &[u8]) -> Result<Self, String> {
-        Keys::from_set(config, set).map(|keys| Self { keys, set: set.into() })
+    fn read(config: &Jwt, text: &[u8]) -> Result<Self, String> {
+        Set::read(config, text).map(|set| Self { set, text: text.into() })
     }
+}
+
+/// A set that has been fetched.
+#[derive(Debug, PartialEq, Eq)]
+pub struct News {
+    /// Whether it is another than the one before.
+    pub differs: bool,
+    /// What is wrong with some of its keys, unless that has been said before.
+    pub flaw: Option<String>,
 }
 
 impl Jwks {
@@ -55,7 +64,7 @@ impl Jwks {
     /// fetched from the same address.
     pub(super) fn new(url: Uri, config: Jwt, before: Option<&Self>) -> Self {
         let before = before.filter(|before| before.url == url).map(|before| before.fetched.load());
-        let fetched = before.and_then(|before| Fetched::read(&config, &before.set).ok()).unwrap_or_default();
+        let fetched = before.and_then(|before| Fetched::read(&config, &before.text).ok()).unwrap_or_default();
         Self {
             url,
             config,
@@ -71,10 +80,10 @@ impl Jwks {
         &self.url
     }
 
-    /// Whether there are no keys.
+    /// Whether there has been no set yet. One without keys is a set: they have been withdrawn.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.fetched.load().keys.is_empty()
+    pub fn is_missing(&self) -> bool {
+        self.fetched.load().text.is_empty()
     }
 
     /// Whether nobody has tried yet to fetch it.
@@ -87,12 +96,12 @@ impl Jwks {
         self.fetched.load()
     }
 
-    /// Waits until the set should be fetched: at once the first time, soon as long as there are no keys,
+    /// Waits until the set should be fetched: at once the first time, soon as long as there has been no set,
     /// then when a token names a key that is not in it, and in any case now and then.
     pub async fn due(&self) {
         let (_, last) = *self.attempts.borrow();
         let Some(last) = last else { return };
-        if self.is_empty() {
+        if self.is_missing() {
             return sleep(RETRY.saturating_sub(last.elapsed())).await;
         }
         let until = |age: Duration| age.saturating_sub(last.elapsed());
@@ -101,14 +110,15 @@ impl Jwks {
         }
     }
 
-    /// An attempt has ended with these bytes, or failed; says whether the keys are others now. Those that
-    /// were there stay when it has failed, or when the bytes are no set of keys.
-    pub fn fetched(&self, outcome: Result<impl AsRef<[u8]>, String>) -> Result<bool, String> {
+    /// An attempt has ended with these bytes, or failed. The keys that were there stay when it has failed, or
+    /// when the bytes are no set of keys.
+    pub fn fetched(&self, outcome: Result<impl AsRef<[u8]>, String>) -> Result<News, String> {
         let fetched = outcome.and_then(|bytes| Fetched::read(&self.config, bytes.as_ref()));
         let outcome = fetched.map(|fetched| {
-            let differs = fetched.set != self.fetched.load().set;
+            let differs = fetched.text != self.fetched.load().text;
+            let flaw = fetched.set.flaw.clone().filter(|_| differs || self.is_new());
             self.fetched.store(Arc::new(fetched));
-            differs
+            News { differs, flaw }
         });
         self.attempts.send_modify(|(count, last)| {
             *count += 1;
@@ -123,7 +133,7 @@ impl Jwks {
         let mut attempts = self.attempts.subscribe();
         let (_, last) = *attempts.borrow_and_update();
         self.wanted.notify_one();
-        if !self.is_empty() && last.is_some_and(|last| last.elapsed() < PAUSE) {
+        if !self.is_missing() && last.is_some_and(|last| last.elapsed() < PAUSE) {
             return false;
         }
         matches!(timeout(PATIENCE, attempts.changed()).await, Ok(Ok(())))
@@ -166,26 +176,46 @@ mod tests {
     fn has(jwks: &Jwks, id: &str) -> bool {
         let fetched = jwks.fetched_last();
         let algorithm = crate::access::keys::algorithm(config::Algorithm::ES256);
-        fetched.keys.candidates(algorithm, Some(id)).next().is_some()
+        fetched.set.keys.candidates(algorithm, Some(id)).next().is_some()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_set_is_due_at_once_then_soon_while_there_are_no_keys_and_later_now_and_then() {
         let jwks = new();
-        assert!(jwks.is_new() && jwks.is_empty());
+        assert!(jwks.is_new() && jwks.is_missing());
         assert_eq!(wait(&jwks).await, Duration::ZERO);
         assert_eq!(jwks.fetched(failure()), Err("no answer".to_owned()));
-        assert!(!jwks.is_new() && jwks.is_empty());
+        assert!(!jwks.is_new() && jwks.is_missing());
         assert_eq!(wait(&jwks).await.as_secs(), RETRY.as_secs());
         jwks.fetched(Ok(FIRST)).unwrap();
-        assert!(!jwks.is_empty());
+        assert!(!jwks.is_missing());
         assert_eq!(wait(&jwks).await.as_secs(), AGE.as_secs());
         // The keys stay when they cannot be fetched again, and nobody hurries then.
-        for outcome in [failure(), Ok("{"), Ok("{\"keys\":[]}")] {
+        for outcome in [failure(), Ok("{"), Ok(""), Ok("{\"keys\":{}}")] {
             assert!(jwks.fetched(outcome).is_err());
             assert!(has(&jwks, "first"));
             assert_eq!(wait(&jwks).await.as_secs(), AGE.as_secs());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_set_without_keys_withdraws_all_of_them_and_nobody_hurries_then() {
+        let jwks = new();
+        jwks.fetched(Ok(FIRST)).unwrap();
+        let news = jwks.fetched(Ok("{\"keys\":[]}")).unwrap();
+        let flaw = Some("none of its keys is for one of `algorithms`".to_owned());
+        assert_eq!(news, News { differs: true, flaw });
+        assert!(!has(&jwks, "first") && !jwks.is_missing());
+        assert_eq!(
+            jwks.fetched(Ok("{\"keys\":[]}")),
+            Ok(News { differs: false, flaw: None }),
+            "it is said once"
+        );
+        assert_eq!(wait(&jwks).await.as_secs(), AGE.as_secs());
+        jwks.fetched(Ok("{\"keys\":[]}")).unwrap();
+        assert!(!jwks.refreshed().await, "it has just been fetched");
+        let again = self::jwks(Some(&jwks), "https://id.example/keys", config(""));
+        assert!(!again.is_missing(), "what has been withdrawn is not awaited");
     }
 
     #[tokio::test(start_paused = true)]
@@ -211,7 +241,7 @@ mod tests {
             })
             .collect();
         assert_eq!(wait(&jwks).await, Duration::ZERO);
-        assert_eq!(jwks.fetched(Ok(SECOND)), Ok(true));
+        assert_eq!(jwks.fetched(Ok(SECOND)), Ok(News { differs: true, flaw: None }));
         for asking in asking {
             assert!(asking.await.unwrap());
         }
@@ -238,7 +268,7 @@ mod tests {
     fn keys_are_others_when_the_set_is_another() {
         let jwks = new();
         for (set, differs) in [(FIRST, true), (FIRST, false), (SECOND, true), (FIRST, true)] {
-            assert_eq!(jwks.fetched(Ok(set)), Ok(differs));
+            assert_eq!(jwks.fetched(Ok(set)), Ok(News { differs, flaw: None }));
         }
     }
 
@@ -249,9 +279,11 @@ mod tests {
         let same = jwks(Some(&before), "https://id.example/keys", config("leeway = '1s'"));
         assert!(has(&same, "first") && same.is_new());
         let elsewhere = jwks(Some(&before), "https://id.example/others", config(""));
-        assert!(elsewhere.is_empty());
+        assert!(elsewhere.is_missing());
         let text = "algorithms = ['EdDSA']\njwks_url = 'https://id.example/keys'";
         let other = jwks(Some(&before), "https://id.example/keys", toml::from_str(text).unwrap());
-        assert!(other.is_empty(), "none of the keys is for that");
+        assert!(!other.is_missing() && !has(&other, "first"), "none of the keys is for that");
+        let news = other.fetched(Ok(FIRST)).unwrap();
+        assert!(!news.differs && news.flaw.is_some(), "under new rules it is said again: {news:?}");
     }
 }

@@ -21,6 +21,7 @@ use crate::access::identity::Own;
 use crate::access::identity::Ruled;
 use crate::access::jwks::Jwks;
 use crate::access::keys::Keys;
+use crate::access::keys::algorithm;
 use crate::access::role::Role;
 use crate::config;
 use crate::config::Pattern;
@@ -96,8 +97,8 @@ impl Verifier {
     pub(super) fn identify(&self, token: &str, roles: &Roles) -> Result<Arc<Identity>, Invalid> {
         let now = SystemTime::now();
         let claims = match &self.keys {
-            Source::Files(keys) => verify(keys, token)?,
-            Source::Url(jwks) => verify(&jwks.fetched_last().keys, token)?,
+            Source::Files(keys) => self.verify(keys, token)?,
+            Source::Url(jwks) => self.verify(&jwks.fetched_last().set.keys, token)?,
         };
         self.not_from_the_future(&claims, now)?;
         self.of_one_issuer(&claims)?;
@@ -110,6 +111,28 @@ impl Verifier {
             role,
         };
         Ok(Identity::new(ruled))
+    }
+
+    /// The claims of `token`, if one of `keys` has signed it and it is valid now.
+    fn verify(&self, keys: &Keys, token: &str) -> Result<Claims, Invalid> {
+        let library = |error: jsonwebtoken::errors::Error| Invalid::Because(in_words(error.kind()));
+        let header = jsonwebtoken::decode_header(token).map_err(library)?;
+        // What must be understood, and is not, makes it invalid (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return Err(because("it has critical headers"));
+        }
+        // Whatever its key is, there is nothing to wait for.
+        if !self.config.algorithms.iter().any(|allowed| algorithm(*allowed) == header.alg) {
+            return Err(because("its algorithm is none of `algorithms`"));
+        }
+        let mut outcome = Err(Invalid::UnknownKey);
+        for key in keys.candidates(header.alg, header.kid.as_deref()) {
+            match jsonwebtoken::decode(token, &key.bytes, &key.validation) {
+                Ok(decoded) => return Ok(decoded.claims),
+                Err(error) => outcome = Err(library(error)),
+            }
+        }
+        outcome
     }
 
     fn role(&self, claims: &Claims, roles: &Roles) -> Result<Arc<Role>, Invalid> {
@@ -152,24 +175,6 @@ impl Verifier {
 
 fn because(reason: &str) -> Invalid {
     Invalid::Because(reason.to_owned())
-}
-
-/// The claims of `token`, if one of `keys` has signed it and it is valid now.
-fn verify(keys: &Keys, token: &str) -> Result<Claims, Invalid> {
-    let library = |error: jsonwebtoken::errors::Error| Invalid::Because(in_words(error.kind()));
-    let header = jsonwebtoken::decode_header(token).map_err(library)?;
-    // What must be understood, and is not, makes it invalid (RFC 7515, 4.1.11).
-    if header.crit.is_some() {
-        return Err(because("it has critical headers"));
-    }
-    let mut outcome = Err(Invalid::UnknownKey);
-    for key in keys.candidates(header.alg, header.kid.as_deref()) {
-        match jsonwebtoken::decode(token, &key.bytes, &key.validation) {
-            Ok(decoded) => return Ok(decoded.claims),
-            Err(error) => outcome = Err(library(error)),
-        }
-    }
-    outcome
 }
 
 /// What the library finds wrong with a token.

@@ -12,6 +12,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::jwk::KeyOperations;
 use jsonwebtoken::jwk::PublicKeyUse;
 
+use crate::access::flaw;
 use crate::config;
 use crate::config::FilePath;
 use crate::config::Jwt;
@@ -40,26 +41,12 @@ impl Keys {
         }
         if let Some(file) = &jwt.jwks_file {
             const KEY: &str = "access.jwt.jwks_file";
-            let set = Self::from_set(jwt, &file.read(KEY)?);
+            let set = Set::read(jwt, &file.read(KEY)?);
+            let set = set.and_then(|set| set.flaw.map_or(Ok(set.keys), Err));
             let set = set.map_err(|reason| Failure::Config(format!("{KEY}: cannot use {file}: {reason}")))?;
             keys.extend(set.0);
         }
         Ok(Self(keys))
-    }
-
-    /// The keys of a set, as far as they can check one of the algorithms.
-    pub(super) fn from_set(jwt: &Jwt, bytes: &[u8]) -> Result<Self, String> {
-        let set: JwkSet = serde_json::from_slice(bytes)
-            .map_err(|error| format!("it is not a set of keys (JWKS): {error}"))?;
-        let keys: Vec<_> = set.keys.iter().filter_map(|key| from_jwk(jwt, key)).collect();
-        if keys.is_empty() {
-            return Err("none of its keys is for one of `algorithms`".to_owned());
-        }
-        Ok(Self(keys))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The keys that can have signed a token with this algorithm, by a key called `id`. One without a
@@ -69,6 +56,40 @@ impl Keys {
             let named = key.id.as_deref().zip(id).is_none_or(|(known, id)| known == id);
             named && key.validation.algorithms.contains(&algorithm)
         })
+    }
+}
+
+/// A set of keys, read.
+#[derive(Debug, Default)]
+pub(super) struct Set {
+    /// Those that can check one of the algorithms.
+    pub(super) keys: Keys,
+    /// What is wrong with another, or that there are none of those.
+    pub(super) flaw: Option<String>,
+}
+
+impl Set {
+    pub(super) fn read(jwt: &Jwt, bytes: &[u8]) -> Result<Self, String> {
+        // What the parser says may quote a secret.
+        let wrong = |error: serde_json::Error| {
+            format!(
+                "it is not a set of keys (JWKS); see its line {}, column {}",
+                error.line(),
+                error.column()
+            )
+        };
+        let jwks: JwkSet = serde_json::from_slice(bytes).map_err(wrong)?;
+        let mut set = Self::default();
+        for key in jwks.keys.iter().filter_map(|key| from_jwk(jwt, key)) {
+            match flaw::of(&key.bytes) {
+                None => set.keys.0.push(key),
+                Some(flaw) => set.flaw = Some(format!("one of its keys {flaw}")),
+            }
+        }
+        if set.keys.0.is_empty() && set.flaw.is_none() {
+            set.flaw = Some("none of its keys is for one of `algorithms`".to_owned());
+        }
+        Ok(set)
     }
 }
 
@@ -105,6 +126,9 @@ fn from_file(jwt: &Jwt, file: &FilePath) -> Result<Key, Failure> {
     let is_pem = text.contains("-----BEGIN ");
     // A public key is never a secret: anyone could sign with it.
     let (key, algorithms) = if is_pem { from_pem(&text).map_err(unusable)? } else { from_secret(secret) };
+    if let Some(flaw) = flaw::of(&key) {
+        return Err(unusable(&format!("it {flaw}")));
+    }
     if !is_pem && jwt.algorithms.iter().any(|algorithm| algorithm.is_hmac()) {
         let longest = jwt.algorithms.iter().map(|algorithm| shortest_secret(*algorithm)).max().unwrap_or(0);
         if secret.len() < longest {
@@ -244,21 +268,21 @@ mod tests {
         jwk
     }
 
-    fn read(algorithms: &str, keys: &[Value]) -> Result<Keys, String> {
-        Keys::from_set(&jwt(algorithms), json!({ "keys": keys }).to_string().as_bytes())
+    fn read(algorithms: &str, keys: &[Value]) -> Set {
+        Set::read(&jwt(algorithms), json!({ "keys": keys }).to_string().as_bytes()).unwrap()
     }
 
     /// What each of these keys checks.
     fn checks(algorithms: &str, keys: &[Value]) -> Vec<Vec<Algorithm>> {
-        let keys = read(algorithms, keys).map(|keys| keys.0).unwrap_or_default();
-        keys.into_iter().map(|key| key.validation.algorithms).collect()
+        let keys = read(algorithms, keys).keys;
+        keys.0.into_iter().map(|key| key.validation.algorithms).collect()
     }
 
     #[test]
     fn a_key_of_a_set_checks_what_it_is_for_and_what_is_allowed() {
         use Algorithm::*;
         let nothing = json!({});
-        let rsa = json!({"kty": "RSA", "n": X, "e": "AQAB"});
+        let rsa = json!({"kty": "RSA", "n": X.repeat(8), "e": "AQAB"});
         let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
         for (algorithms, key, expected) in [
             ("['ES256']", curve(&nothing), vec![ES256]),
@@ -321,7 +345,8 @@ mod tests {
     #[test]
     fn a_token_is_checked_with_the_key_that_it_names_or_with_any_if_it_names_none() {
         let keys = [curve(&json!({"kid": "a"})), curve(&json!({"kid": "b"})), curve(&json!({}))];
-        let keys = read("['ES256']", &keys).unwrap();
+        let Set { keys, flaw } = read("['ES256']", &keys);
+        assert_eq!(flaw, None);
         let count = |algorithm, id| keys.candidates(algorithm, id).count();
         assert_eq!(count(Algorithm::ES256, None), 3);
         // One that has no name may be the one that is meant.
@@ -335,10 +360,46 @@ mod tests {
     #[test]
     fn what_is_no_set_is_refused() {
         for bytes in ["", "{}", "[]", "{\"keys\":7}", "{\"keys\":[", "null", "{\"keys\":[]} x"] {
-            let error = Keys::from_set(&jwt("['ES256']"), bytes.as_bytes()).unwrap_err();
-            assert!(error.starts_with("it is not a set of keys (JWKS): "), "{bytes}: {error}");
+            let error = Set::read(&jwt("['ES256']"), bytes.as_bytes()).unwrap_err();
+            assert!(
+                error.starts_with("it is not a set of keys (JWKS); see its line 1, column "),
+                "{bytes}: {error}"
+            );
         }
-        let none = read("['ES256']", &[]).unwrap_err();
-        assert_eq!(none, "none of its keys is for one of `algorithms`");
+        let secret = "{\"keys\":\n \"SECRET\"}";
+        let error = Set::read(&jwt("['HS256']"), secret.as_bytes()).unwrap_err();
+        assert_eq!(error, "it is not a set of keys (JWKS); see its line 2, column 9");
+    }
+
+    #[test]
+    fn a_set_without_a_key_that_can_be_used_is_a_set_and_says_so() {
+        for keys in [vec![], vec![curve(&json!({"use": "enc"}))], vec![json!({"kty": "AKP"})]] {
+            let Set { keys, flaw } = read("['ES256']", &keys);
+            assert!(keys.0.is_empty());
+            assert_eq!(flaw.as_deref(), Some("none of its keys is for one of `algorithms`"));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_too_short_or_public_leaves_the_others_of_its_set() {
+        use base64::Engine;
+        let encode = |bytes: &[u8]| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        let rsa = |bytes: usize| json!({"kty": "RSA", "n": encode(&vec![0xff; bytes]), "e": "AQAB"});
+        let oct = |secret: &str| json!({"kty": "oct", "k": encode(secret.as_bytes())});
+        let flawed = |algorithms: &str, bad: Value, good: Value| {
+            let Set { keys, flaw } = read(algorithms, &[bad, good]);
+            assert_eq!(keys.0.len(), 1);
+            flaw
+        };
+        assert_eq!(
+            flawed("['RS256']", rsa(128), rsa(256)).as_deref(),
+            Some("one of its keys is an RSA key of 1024 bits; one that can be used has 2048 to 8192")
+        );
+        assert_eq!(flawed("['ES256']", rsa(128), curve(&json!({}))), None, "nobody would use it");
+        let set = format!("{{\"keys\":[{{\"kty\":\"RSA\",\"n\":\"{X}\"}}]}}");
+        assert_eq!(
+            flawed("['HS256']", oct(&set), secret(32, &json!({}))).as_deref(),
+            Some("one of its keys is JSON, and never a secret; a set of keys belongs into `jwks_file`")
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Access: who a client is, and what it may do.
 
 mod certificate;
+mod flaw;
 mod glob;
 mod identity;
 mod index;
@@ -8,6 +9,7 @@ pub mod jwks;
 mod jwt;
 mod keys;
 mod patterns;
+mod pieces;
 mod role;
 mod tokens;
 
@@ -106,13 +108,13 @@ impl Access {
     /// Whether keys are to be fetched and none have been yet.
     #[must_use]
     pub fn awaits_keys(&self) -> bool {
-        self.jwks().is_some_and(|jwks| jwks.is_empty())
+        self.jwks().is_some_and(|jwks| jwks.is_missing())
     }
 
     /// Whether keys are to be fetched, none have been yet, and nobody has tried.
     #[must_use]
     pub fn is_about_to_have_keys(&self) -> bool {
-        self.jwks().is_some_and(|jwks| jwks.is_empty() && jwks.is_new())
+        self.jwks().is_some_and(|jwks| jwks.is_missing() && jwks.is_new())
     }
 
     /// The keys that are to be fetched, if there are any.
@@ -205,4 +207,58 @@ impl Rules {
 fn bare(role: Arc<Role>) -> Arc<Identity> {
     let claims = role.claims.values(|_| None);
     Identity::new(Ruled::new(role, claims))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use tokio::time::Duration;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// The public key of RFC 7517, appendix A.1.
+    const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"key","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
+
+    fn access() -> Access {
+        let text = "[jwt]\nalgorithms = ['ES256']\njwks_url = 'https://id.example/keys'\n[roles.user]";
+        Access::read(Some(&toml::from_str(text).unwrap()), None).unwrap()
+    }
+
+    /// How a token with this header is refused, and after how long.
+    async fn refusal(access: &Access, header: &str) -> (Invalid, u64) {
+        let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+        let token = format!("{}.{}.{}", encode(header), encode("{}"), encode("signature"));
+        let credentials = Credentials { token: Some(token.as_str().into()), certificate: None };
+        let began = Instant::now();
+        let invalid = access.identify(&credentials).await.unwrap_err();
+        (invalid, began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_key_that_nobody_knows_is_a_reason_to_look_for_others() {
+        let access = access();
+        let jwks = access.jwks().unwrap();
+        jwks.fetched(Ok(KEYS)).unwrap();
+        // Within a minute of the last time nobody is waited for, and nobody is told to come back.
+        let new = r#"{"alg":"ES256","kid":"new"}"#;
+        assert_eq!(refusal(&access, new).await, (Invalid::UnknownKey, 0));
+        assert!(!access.awaits_keys() && !access.is_about_to_have_keys());
+        tokio::time::advance(Duration::from_mins(1)).await;
+        for algorithm in ["HS256", "RS256", "ES384", "EdDSA"] {
+            for kid in ["key", "new"] {
+                let header = format!("{{\"alg\":\"{algorithm}\",\"kid\":\"{kid}\"}}");
+                let (invalid, seconds) = refusal(&access, &header).await;
+                assert_eq!(
+                    (invalid.to_string().as_str(), seconds),
+                    ("its algorithm is none of `algorithms`", 0)
+                );
+            }
+        }
+        let (invalid, seconds) = refusal(&access, r#"{"alg":"ES256","kid":"key"}"#).await;
+        assert_eq!((invalid.to_string().as_str(), seconds), ("its signature is wrong", 0));
+        // This one waits for a fetch, which nobody makes here.
+        assert_eq!(refusal(&access, new).await, (Invalid::UnknownKey, 6));
+    }
 }

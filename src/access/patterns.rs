@@ -1,10 +1,11 @@
 //! Patterns, compiled: which of many, if any, means this name.
 //!
 //! A check must cost little however many there are, as it is made for every event. So a pattern is
-//! only looked at when what it begins with, or what it ends with, is there.
+//! only looked at when what it begins with, what it ends with or something between is there.
 
 use crate::access::glob::Entry;
 use crate::access::index::Index;
+use crate::access::index::Marks;
 use crate::access::index::Path;
 use crate::access::index::Step;
 use crate::config::Part;
@@ -55,7 +56,7 @@ pub(super) struct Patterns {
     claims: Vec<usize>,
     /// Where each is looked up when the claims that it speaks of are known.
     index: Index,
-    /// Where it is when they are not, by what it begins or ends with before it speaks of one.
+    /// Where it is when they are not, and what it speaks of may be anything.
     open: Index,
 }
 
@@ -65,13 +66,17 @@ impl Patterns {
         let mut claims: Vec<_> = entries.iter().flat_map(|entry| entry.claims.iter().copied()).collect();
         claims.sort_unstable();
         claims.dedup();
-        let (mut paths, mut open) = (Vec::new(), Vec::new());
+        let (mut marks, mut open) = (Vec::new(), Vec::new());
         for pattern in patterns {
             let (head, tail) = (head(pattern, names), tail(pattern, names));
-            open.push((without_claims(&head), without_claims(&tail)));
-            paths.push((head, tail));
+            open.push(Marks {
+                head: without_claims(&head),
+                tail: without_claims(&tail),
+                pieces: pieces(pattern, |part| matches!(part, Part::Any | Part::Claim(_))),
+            });
+            marks.push(Marks { head, tail, pieces: pieces(pattern, |part| *part == Part::Any) });
         }
-        Self { entries, claims, index: Index::new(&paths), open: Index::new(&open) }
+        Self { entries, claims, index: Index::new(&marks), open: Index::new(&open) }
     }
 
     /// A pattern that means `name`, if one does.
@@ -94,6 +99,17 @@ fn head(pattern: &Pattern, names: &mut ClaimNames) -> Path {
 /// What every name that `pattern` means ends with, backwards.
 fn tail(pattern: &Pattern, names: &mut ClaimNames) -> Path {
     path(pattern.parts().iter().rev(), names, |text| text.bytes().rev().collect())
+}
+
+/// What every name that `pattern` means has somewhere between these, if gaps are where this says.
+fn pieces(pattern: &Pattern, is_gap: impl Fn(&Part) -> bool) -> Vec<&str> {
+    let mut runs: Vec<_> = pattern.parts().split(is_gap).skip(1).collect();
+    runs.pop();
+    let pieces = runs.into_iter().flatten().filter_map(|part| match part {
+        Part::Text(text) => Some(&**text),
+        Part::Claim(_) | Part::Any => None,
+    });
+    pieces.collect()
 }
 
 fn path<'a>(
@@ -221,16 +237,22 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn they_mean_what_a_naive_matcher_finds(
-            texts in prop::collection::vec("([ab.é]|[*]|[{][pqr][}]){1,6}", 0..24),
+            texts in prop::collection::vec("([ab.é]|[*]|[{][pqr][}]){1,6}", 0..48),
+            // All of them then share their ends.
+            between in any::<bool>(),
             name in "[ab.é]{0,9}",
             anything in any::<bool>(),
         ) {
             let missing = if anything { Missing::MeansAnything } else { Missing::MeansNothing };
             let said = |claim: &str| match claim { "p" => Some("a"), "q" => Some("b.a"), _ => None };
-            let patterns: Vec<_> = texts.iter().map(|text| pattern(text)).collect();
+            let patterns: Vec<_> = texts
+                .iter()
+                .map(|text| pattern(&if between { format!("a*{text}*b") } else { text.clone() }))
+                .collect();
             let mut names = ClaimNames::default();
             let compiled = Patterns::new(&patterns, &mut names);
             let claims = names.values(|claim| said(claim).map(Into::into));
+            let name = if between { format!("a{name}b") } else { name };
             // A pattern that lacks one claim of two is open in both.
             let open = |pattern: &Pattern| missing == Missing::MeansAnything
                 && pattern.parts().iter().any(|part| matches!(part, Part::Claim(name) if &**name == "r"));

@@ -13,6 +13,7 @@ use crate::config::Jwt;
 use crate::config::Pattern;
 use crate::config::Sha256;
 use crate::config::contradiction::Step;
+use crate::config::table;
 
 /// Who clients are, and what each may do.
 ///
@@ -31,25 +32,26 @@ pub struct Access {
     /// so that one can take the place of another.
     ///
     /// Default: none. Takes effect: on reload.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "table::several", skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<StaticToken>,
 
     /// Tokens that somebody else signs.
     ///
     /// Default: none. Takes effect: on reload.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "table::optional", skip_serializing_if = "Option::is_none")]
     pub jwt: Option<Jwt>,
 
     /// Certificates that clients show, by the names in them; the first that fits counts. They must be
     /// of an authority in `server.tls.client_ca`.
     ///
     /// Default: none. Takes effect: on reload.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "table::several", skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Certificate>,
 
     /// What each role may do.
     ///
     /// Default: none. Takes effect: on reload.
+    #[serde(deserialize_with = "table::named")]
     pub roles: BTreeMap<String, Role>,
 }
 
@@ -94,11 +96,13 @@ pub struct Role {
     /// Rooms it may subscribe to.
     ///
     /// Default: none.
+    #[serde(deserialize_with = "table::one")]
     pub subscribe: Rules,
 
     /// Rooms it may publish to.
     ///
     /// Default: none.
+    #[serde(deserialize_with = "table::one")]
     pub publish: Rules,
 
     /// Whether it may broadcast.
@@ -109,12 +113,17 @@ pub struct Role {
     /// Quotas that take the place of those in `[limits]`.
     ///
     /// Default: none.
+    #[serde(deserialize_with = "table::one")]
     pub limits: RoleLimits,
 }
 
 /// Names of rooms: those that `allow` means, but not those that `deny` means.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table of `allow` and `deny`")]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table of `allow` and `deny`, like `{ allow = [\"public.*\"] }`"
+)]
 pub struct Rules {
     /// What may be done.
     pub allow: Vec<Pattern>,
@@ -125,7 +134,7 @@ pub struct Rules {
 
 /// Quotas of one role; what is not set is as in `[limits]`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table of limits")]
+#[serde(default, deny_unknown_fields, expecting = "a table of limits, like `{ events_per_second = 5 }`")]
 pub struct RoleLimits {
     /// As `limits.events_per_second`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +160,7 @@ impl Access {
             place.insert(0, Step::Key("access"));
             Some(Contradiction::new(
                 place,
-                format!("there is no role `{role}`; write it as `[access.roles.{role}]`"),
+                "there is no such role; write its name as it stands in `[access.roles.…]`",
             ))
         });
         own.or(roles)

@@ -79,7 +79,7 @@ impl FromStr for Pattern {
                 '*' => Part::Any,
                 '{' => {
                     let (claim, after) =
-                        rest.as_str().split_once('}').ok_or_else(|| wrong("`{` is not closed"))?;
+                        rest.as_str().split_once('}').ok_or_else(|| wrong("`{` without `}`"))?;
                     if claim.is_empty() || claim.contains(['*', '{', '\\']) {
                         return Err(wrong("between `{` and `}` stands the name of a claim"));
                     }
@@ -157,7 +157,7 @@ mod tests {
         for (text, reason) in [
             ("", "a pattern has 1 to 2048 bytes, this one 0"),
             (&"a".repeat(2049), "a pattern has 1 to 2048 bytes, this one 2049"),
-            ("a{b", "`{` is not closed"),
+            ("a{b", "`{` without `}`"),
             ("a{}", "the name of a claim"),
             ("{a*}", "the name of a claim"),
             ("{{a}}", "the name of a claim"),

@@ -15,6 +15,7 @@ use crate::config::SocketPath;
 use crate::config::Tls;
 use crate::config::contradiction::Contradiction;
 use crate::config::contradiction::Step;
+use crate::config::table;
 use crate::config::text;
 
 /// Where and for whom the broker listens.
@@ -74,7 +75,7 @@ pub struct Server {
     /// What encrypts the connections of clients; without it they are not encrypted.
     ///
     /// Default: none. Takes effect: at restart; its files are read again on reload.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "table::optional", skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
 

@@ -20,6 +20,7 @@ use tracing::info;
 use tracing::warn;
 
 use crate::access::jwks::Jwks;
+use crate::access::jwks::News;
 
 /// How long fetching may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,7 +62,10 @@ pub async fn keep(mut wanted: watch::Receiver<Wanted>, changed: impl Fn()) {
             Err(reason) if !known => warn!("cannot fetch the keys of access.jwt.jwks_url: {reason}"),
             _ => {}
         }
-        if outcome.as_ref().map_or(first, |differs| *differs) {
+        if let Ok(News { flaw: Some(flaw), .. }) = &outcome {
+            warn!("not all keys of access.jwt.jwks_url can be used: {flaw}");
+        }
+        if outcome.as_ref().map_or(first, |news| news.differs) {
             changed();
         }
         failing = outcome.is_err().then_some(jwks);

@@ -14,6 +14,7 @@ use super::signer::ISSUER;
 use super::signer::Signer;
 use super::signer::claims;
 use super::signer::set;
+use super::signer::short_rsa;
 use crate::support::Client;
 use crate::support::DEADLINE;
 use crate::support::Reloading;
@@ -24,6 +25,7 @@ use crate::support::websocket::WebSocket;
 
 const FETCHED: &str = "the keys of access.jwt.jwks_url have been fetched";
 const FAILED: &str = "cannot fetch the keys of access.jwt.jwks_url: ";
+const UNUSABLE: &str = "not all keys of access.jwt.jwks_url can be used: ";
 const NO_KEYS: &str = "humble_broker_connections_refused_total{reason=\"no_keys\"}";
 
 /// A broker that fetches its keys from a server of ours, whose authority it trusts.
@@ -131,16 +133,10 @@ fn the_old_keys_stay_in_force_however_fetching_fails() {
         (Answer::Status("404 Not Found", String::new()), &good, "the answer is 404 Not Found"),
         (Answer::Status("204 No Content", String::new()), &good, "the answer is 204 No Content"),
         (Answer::Status(location.leak(), keys.clone()), &good, "the answer is 302 Found"),
-        (ok("not a set of keys"), &good, "it is not a set of keys (JWKS): expected ident"),
-        (ok(""), &good, "it is not a set of keys (JWKS): EOF"),
-        (ok("[]"), &good, "it is not a set of keys (JWKS): "),
-        (ok("{\"keys\":{}}"), &good, "it is not a set of keys (JWKS): "),
-        (ok("{\"keys\":[]}"), &good, "none of its keys is for one of `algorithms`"),
-        (
-            ok(&set(&[Signer::ed25519().jwk(jsonwebtoken::Algorithm::EdDSA, "key")])),
-            &good,
-            "none of its keys",
-        ),
+        (ok("not a set of keys"), &good, "it is not a set of keys (JWKS); see its line 1, column 2"),
+        (ok(""), &good, "it is not a set of keys (JWKS); see its line 1, column 0"),
+        (ok("[]"), &good, "it is not a set of keys (JWKS); see its line 1, column "),
+        (ok("{\"keys\":{}}"), &good, "it is not a set of keys (JWKS); see its line 1, column "),
         (ok(&format!("{}{keys}", " ".repeat(256 * 1024))), &good, "the answer cannot be read: length limit"),
         (Answer::Endless, &good, "the answer cannot be read: length limit"),
         (Answer::Plain, &good, ""),
@@ -172,6 +168,48 @@ fn the_old_keys_stay_in_force_however_fetching_fails() {
         leeway += 2;
     }
     assert_eq!(elsewhere.asked(), 0, "a redirection has been followed");
+}
+
+#[test]
+fn a_set_without_keys_takes_them_all_back() {
+    let (signer, other) = (Signer::p256(), Signer::ed25519());
+    let keys = set(&[signer.jwk(ES256, "key")]);
+    let token = signer.sign_as(ES256, "key", &claims(&json!({})));
+    let broker = Fetching::start(Answer::Keys(keys.clone()));
+    broker.await_log(FETCHED, 1);
+    let mut guest = Client::connect(broker.node.daemon.address, Way::WebSocket4);
+    let others = set(&[other.jwk(jsonwebtoken::Algorithm::EdDSA, "key")]);
+    for (number, without) in [set(&[]), others].into_iter().enumerate() {
+        let mut client = broker.connect(&token).unwrap();
+        broker.server.answer(Answer::Keys(without));
+        broker.fetch(100 + 2 * number);
+        client.await_end();
+        broker.await_log(&format!("{UNUSABLE}none of its keys is for one of `algorithms`"), 1 + number);
+        // Refused for good, as there is nothing to wait for.
+        for _ in 0..3 {
+            assert_eq!(broker.connect(&token).err().as_deref(), Some("44{\"message\":\"unauthorized\"}"));
+        }
+        assert_eq!(broker.server.asked(), 2 + 2 * number, "that does not make it ask on and on");
+        broker.server.answer(Answer::Keys(keys.clone()));
+        broker.fetch(101 + 2 * number);
+        broker.await_log(FETCHED, 3 + 2 * number);
+        guest.assert_silence();
+    }
+    broker.connect(&token).unwrap();
+}
+
+#[test]
+fn a_key_that_is_too_short_is_left_out_and_said_once() {
+    let signer = Signer::p256();
+    let short = short_rsa("short");
+    let broker = Fetching::start(Answer::Keys(set(&[short.clone(), signer.jwk(ES256, "key")])));
+    broker.await_log(FETCHED, 1);
+    assert!(!broker.node.daemon.log().contains(UNUSABLE), "nobody would use it");
+    let rules = |leeway| rules(&broker.server.url(), leeway).replace("['ES256']", "['ES256', 'RS256']");
+    broker.node.load(&rules(31));
+    broker.await_log(&format!("{UNUSABLE}one of its keys is an RSA key of 1024 bits; "), 1);
+    broker.connect(&signer.sign_as(ES256, "key", &claims(&json!({})))).unwrap();
+    assert_eq!(broker.node.daemon.log().matches(UNUSABLE).count(), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod certified;
 mod claimed;
+mod discreet;
 mod expired;
 mod fetched;
 mod key_server;

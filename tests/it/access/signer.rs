@@ -147,3 +147,8 @@ pub fn claims(changes: &Value) -> String {
 pub fn set(keys: &[Value]) -> String {
     json!({ "keys": keys }).to_string()
 }
+
+/// A public key of RSA of 1024 bits, as one of a set, called `id`.
+pub fn short_rsa(id: &str) -> Value {
+    json!({"kty": "RSA", "kid": id, "n": encode([0xff; 128]), "e": "AQAB"})
+}
