@@ -6,7 +6,12 @@
 //!
 //! `floor PORT` listens on 127.0.0.1.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it trusts its one client")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "it trusts its one client"
+)]
 
 use std::collections::HashMap;
 use std::io::ErrorKind;

@@ -12,15 +12,19 @@ use crate::client::Way;
 use crate::crowd;
 use crate::crowd::Crowd;
 use crate::crowd::Target;
+use crate::gathering::Failing;
 use crate::gathering::Gathering;
 use crate::load::Load;
 use crate::load::Pace;
 use crate::marker;
+use crate::modes::Avalanche;
+use crate::modes::Churn;
 use crate::modes::Connect;
 use crate::modes::Fanout;
 use crate::modes::Found;
 use crate::modes::Idle;
 use crate::modes::Rooms;
+use crate::modes::Slow;
 use crate::tally::Plan;
 
 /// A run that has found deliveries missing, out of order or astray.
@@ -34,6 +38,9 @@ pub fn run() -> Result<ExitCode, String> {
         Mode::Rooms(mode) => (&mode.common, mode.run()),
         Mode::Connect(mode) => (&mode.common, mode.run()),
         Mode::Idle(mode) => (&mode.common, mode.run()),
+        Mode::Churn(mode) => (&mode.common, mode.run()),
+        Mode::Avalanche(mode) => (&mode.common, mode.run()),
+        Mode::Slow(mode) => (&mode.common, mode.run()),
     };
     let Found { report, untrue } = found?;
     report.print(common.json).map_err(|error| format!("cannot print the report: {error}"))?;
@@ -64,6 +71,12 @@ enum Mode {
     Connect(Connect),
     /// Weighs connections that do nothing
     Idle(Idle),
+    /// Has clients come and go, and looks at how a bystander fares
+    Churn(Churn),
+    /// Cuts all connections at once, and looks at how the clients come back and a bystander fares
+    Avalanche(Avalanche),
+    /// Publishes to readers of which some do not keep up
+    Slow(Slow),
 }
 
 const EXAMPLES: &str = "\
@@ -79,8 +92,15 @@ Examples:
   As JavaScript clients connect; and as clients of 2019 do:
       socketio-bench fanout 127.0.0.1:5000 --transport upgrade
       socketio-bench fanout 127.0.0.1:5000 --transport polling --engine 3
+  Whether a burst of 10,000 messages is lost to anybody who keeps reading:
+      socketio-bench fanout 127.0.0.1:5000 --readers 200 --messages 10000 --window 10000
   Memory of 10,000 connections that do nothing:
       socketio-bench idle 127.0.0.1:5000 --clients 10000 --pid 4711
+  Clients that come and go, 500 a second; and 18,000 that lose their connections and come back at once:
+      socketio-bench churn 127.0.0.1:5000 --rate 500
+      socketio-bench avalanche 127.0.0.1:5000 --clients 18000
+  Readers that do not keep up, beside those that do:
+      socketio-bench slow 127.0.0.1:5000 --slow 30 --pid 4711
   For a script:
       socketio-bench connect 127.0.0.1:5000 --clients 5000 --json | jq .connections_per_second
 
@@ -152,7 +172,12 @@ impl Common {
 
     /// How readers come.
     pub fn gathering(&self) -> Gathering {
-        Gathering { way: self.transport, at_once: self.at_once, patience: self.patience, tolerant: false }
+        Gathering {
+            way: self.transport,
+            at_once: self.at_once,
+            patience: self.patience,
+            failing: Failing::Ends,
+        }
     }
 }
 
@@ -171,6 +196,10 @@ pub struct Traffic {
     #[arg(long, value_name = "MESSAGES", value_parser = rate)]
     rate: Option<f64>,
 
+    /// Messages that are sent in all; the run ends with their last delivery [default: as many as fit]
+    #[arg(long, value_name = "NUMBER", value_parser = count, conflicts_with_all = ["seconds", "warm_up"])]
+    messages: Option<usize>,
+
     /// Seconds that are measured
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     seconds: Duration,
@@ -186,8 +215,10 @@ impl Traffic {
             plan,
             pace: self.rate.map_or(Pace::Window(self.window.unwrap_or(1)), Pace::Rate),
             size: self.size,
-            warm_up: self.warm_up,
-            time: self.seconds,
+            most: self.messages.map(|most| most as u64),
+            warm_up: if self.messages.is_some() { Duration::ZERO } else { self.warm_up },
+            // With a number of messages it is a bound only.
+            time: if self.messages.is_some() { Duration::from_mins(10) } else { self.seconds },
             stop: None,
             patience: common.patience,
             pid: common.pid,
@@ -198,7 +229,7 @@ impl Traffic {
 /// A length of time, at most an hour.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| *time <= Duration::from_secs(3600))
+    time.filter(|time| *time <= Duration::from_hours(1))
         .ok_or_else(|| "write seconds from 0 to 3600, like `2.5`".to_owned())
 }
 

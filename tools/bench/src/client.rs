@@ -1,5 +1,6 @@
 //! A client of Socket.IO: connects by any transport, says its events, hears those of others.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use clap::ValueEnum;
@@ -130,7 +131,7 @@ impl Client {
         }
         match around.version {
             Version::V3 => {
-                self.outbox += &format!("{}:{packet}", packet.encode_utf16().count());
+                let _ = write!(self.outbox, "{}:{packet}", packet.encode_utf16().count());
             }
             Version::V4 if self.outbox.is_empty() => self.outbox += packet,
             Version::V4 => {

@@ -62,7 +62,7 @@ impl Target {
                 format!("40{}", serde_json::json!({ "token": token }))
             }
             (Some(token), Version::V3) => {
-                query += &format!("&token={token}");
+                query.extend(["&token=", token]);
                 String::new()
             }
         };
@@ -180,14 +180,16 @@ impl Crowd {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in events.iter().filter(|event| event.token() != TIMER) {
             let (number, second) = (event.token().0 / 2, event.token().0 % 2 == 1);
-            if event.is_writable() {
-                if let Some(Some(client)) = self.clients.get(number)
-                    && client.is_due()
-                {
-                    self.due.push(number);
-                }
+            if event.is_writable()
+                && self.clients.get(number).is_some_and(|slot| slot.as_ref().is_some_and(Client::is_due))
+            {
+                self.due.push(number);
             }
             let slow = self.slow.get(number).is_some_and(|slow| *slow);
+            if slow && (event.is_read_closed() || event.is_error()) {
+                self.drop(number);
+                on(number, Happening::Ended("the server has closed the connection".into()));
+            }
             if (event.is_readable() || event.is_read_closed() || event.is_error()) && !slow {
                 self.read(number, second, usize::MAX / 2, on);
                 if event.is_read_closed() {

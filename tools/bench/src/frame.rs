@@ -14,11 +14,11 @@ pub fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
         (Ok(length @ ..126), _) => out.push(0x80 | length),
         (_, Ok(length)) => {
-            out.push(0x80 | 126);
+            out.push(0x80 | 0x7e);
             out.extend(length.to_be_bytes());
         }
         _ => {
-            out.push(0x80 | 127);
+            out.push(0x80 | 0x7f);
             out.extend((payload.len() as u64).to_be_bytes());
         }
     }
@@ -39,10 +39,7 @@ pub struct Frame<'a> {
 ///
 /// It fails on what no server of Socket.IO sends: fragments, extensions, masks.
 pub fn read(bytes: &[u8]) -> Result<Option<Frame<'_>>, &'static str> {
-    let (&[first, second], rest) = (match bytes.split_first_chunk::<2>() {
-        Some(split) => split,
-        None => return Ok(None),
-    });
+    let Some((&[first, second], rest)) = bytes.split_first_chunk() else { return Ok(None) };
     if first & 0xf0 != 0x80 {
         return Err("the server sends a fragment, or uses an extension that was not offered");
     }

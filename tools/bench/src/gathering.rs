@@ -22,8 +22,16 @@ pub struct Gathering {
     pub at_once: usize,
     /// Longest time without one more that has made it.
     pub patience: Duration,
-    /// Whether those that fail try again, rather than being the end of the run.
-    pub tolerant: bool,
+    pub failing: Failing,
+}
+
+/// What becomes of clients that cannot connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// They are the end of the run.
+    Ends,
+    /// They try again, and whoever has not made it in the end is counted.
+    TriesAgain,
 }
 
 /// How it went.
@@ -34,6 +42,8 @@ pub struct Gathered {
     pub connected: Histogram<u64>,
     /// Attempts that failed.
     pub failures: u64,
+    /// Clients that have not made it.
+    pub missing: usize,
 }
 
 /// What has happened in a turn.
@@ -73,7 +83,8 @@ impl Gathering {
         room: impl Fn(usize) -> Option<String>,
     ) -> Result<Gathered, String> {
         let (began, mut progress, mut tried) = (Instant::now(), Instant::now(), Instant::now());
-        let mut gathered = Gathered { took: Duration::ZERO, connected: tally::histogram(), failures: 0 };
+        let mut gathered =
+            Gathered { took: Duration::ZERO, connected: tally::histogram(), failures: 0, missing: 0 };
         let (mut waiting, mut again) = (numbers.clone(), Vec::new());
         let mut places = vec![Place { started: began, ready: false }; numbers.len()];
         let (mut under_way, mut ready, mut last) = (0, 0, String::new());
@@ -107,7 +118,7 @@ impl Gathering {
                 progress = Instant::now();
             }
             for (number, fault) in news.ended {
-                if !self.tolerant {
+                if self.failing == Failing::Ends {
                     return Err(format!("client {} of {}: {fault}", number + 1, numbers.end));
                 }
                 let place = number.checked_sub(numbers.start).and_then(|at| places.get_mut(at));
@@ -121,6 +132,9 @@ impl Gathering {
                 last = format!(", the last failure: {fault}");
             }
             if progress.elapsed() > self.patience {
+                if self.failing == Failing::TriesAgain && ready > 0 {
+                    break;
+                }
                 return Err(format!(
                     "only {ready} of {} clients have connected and subscribed, and none more in {:?}{last}",
                     numbers.len(),
@@ -128,7 +142,8 @@ impl Gathering {
                 ));
             }
         }
-        gathered.took = began.elapsed();
+        gathered.took = if ready < numbers.len() { progress } else { Instant::now() }.duration_since(began);
+        gathered.missing = numbers.len() - ready;
         Ok(gathered)
     }
 }

@@ -98,14 +98,7 @@ impl Link {
                 self.rest.clear();
                 Ok(buffer.get(..kept + count).map(|bytes| (bytes, count == room)))
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::NotConnected | ErrorKind::Interrupted
-                ) =>
-            {
-                Ok(None)
-            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -49,6 +49,8 @@ pub struct Load<'a> {
     pub pace: Pace,
     /// Bytes of a message.
     pub size: usize,
+    /// Messages after which it ends, once they have arrived.
+    pub most: Option<u64>,
     /// Time before anything is measured.
     pub warm_up: Duration,
     /// Time that is measured.
@@ -187,6 +189,9 @@ impl<'a> Run<'a> {
                 break;
             };
             self.publish_what_is_due(crowd);
+            if self.left() == 0 && self.tally.in_flight == 0 {
+                break;
+            }
             self.turn(crowd, left.min(LOOK))?;
             // It goes on only once it has been read, which says nothing new.
             let _ = timer.map(TimerFd::wait);
@@ -196,6 +201,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Messages that are still to be sent.
+    fn left(&self) -> usize {
+        let left = self.load.most.map(|most| most.saturating_sub(self.tally.published));
+        left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
     fn publish_what_is_due(&mut self, crowd: &mut Crowd) {
         match self.load.pace {
             Pace::Window(window) => {
@@ -203,7 +214,7 @@ impl<'a> Run<'a> {
                     self.tally.write_off();
                     self.heard = Instant::now();
                 }
-                for _ in self.tally.in_flight..window {
+                for _ in self.tally.in_flight..window.min(self.tally.in_flight.saturating_add(self.left())) {
                     self.publish(crowd, self.began.elapsed());
                 }
             }
@@ -212,6 +223,7 @@ impl<'a> Run<'a> {
                 // Its time is when it was due, so that a generator that is late does not hide a wait.
                 while let due = Duration::from_secs_f64(ratio(self.tally.published, rate))
                     && due <= now
+                    && self.left() > 0
                 {
                     self.publish(crowd, due);
                 }

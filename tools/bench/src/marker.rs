@@ -18,13 +18,9 @@ impl Marker {
     /// Appends the mark to `out`.
     pub fn write(self, out: &mut String) {
         out.push('~');
-        let digits = [u64::from(self.stream) << 32 | u64::from(self.number), self.sent];
-        out.extend(
-            digits
-                .iter()
-                .flat_map(|word| (0..16).rev().map(move |at| word >> (4 * at) & 15))
-                .map(|digit| char::from(*b"0123456789abcdef".get(digit as usize).unwrap_or(&b'0'))),
-        );
+        for word in [self.stream, self.number, high(self.sent), low(self.sent)] {
+            out.extend((0..8).rev().filter_map(|at| char::from_digit(word >> (4 * at) & 15, 16)));
+        }
     }
 
     /// The first mark in `packet`, unless there is none.
@@ -48,7 +44,16 @@ fn value(digits: [u8; 8]) -> u32 {
     let mut word = (word & 0x0f0f_0f0f_0f0f_0f0f) + letters * 9;
     word = (word | word >> 4) & 0x00ff_00ff_00ff_00ff;
     word = (word | word >> 8) & 0x0000_ffff_0000_ffff;
-    (word | word >> 16) as u32
+    low(word | word >> 16)
+}
+
+fn high(word: u64) -> u32 {
+    low(word >> 32)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the other half is not asked for")]
+fn low(word: u64) -> u32 {
+    word as u32
 }
 
 #[cfg(test)]

@@ -42,13 +42,6 @@ impl Report {
         }
     }
 
-    /// Adds what `other` has, its keys after `prefix`.
-    pub fn extend(&mut self, prefix: &str, other: Self) {
-        self.0.extend(
-            other.0.into_iter().map(|figure| Figure { key: format!("{prefix}{}", figure.key), ..figure }),
-        );
-    }
-
     /// Prints everything, as one line of JSON or as a table.
     pub fn print(self, json: bool) -> io::Result<()> {
         let mut out = io::stdout().lock();

@@ -46,7 +46,7 @@ impl Idle {
         let began = Instant::now();
         while let Some(left) = settle.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
             crowd.turn(left, &mut |_, happening| {
-                ended += u64::from(matches!(happening, Happening::Ended(_)))
+                ended += u64::from(matches!(happening, Happening::Ended(_)));
             })?;
         }
         let after = Usage::of(pid)?.memory;

@@ -1,9 +1,13 @@
 //! What can be measured, each in a file of its own.
 
+mod avalanche;
+mod bystander;
+mod churn;
 mod connect;
 mod fanout;
 mod idle;
 mod rooms;
+mod slow;
 
 use crate::cli::Common;
 use crate::cli::Traffic;
@@ -12,10 +16,13 @@ use crate::gathering::Gathering;
 use crate::report::Report;
 use crate::tally::Plan;
 
+pub use avalanche::Avalanche;
+pub use churn::Churn;
 pub use connect::Connect;
 pub use fanout::Fanout;
 pub use idle::Idle;
 pub use rooms::Rooms;
+pub use slow::Slow;
 
 /// What a run has found.
 #[derive(Debug)]

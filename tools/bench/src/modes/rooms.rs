@@ -15,8 +15,8 @@ pub struct Rooms {
     pub common: Common,
 
     /// Rooms, each with readers of its own
-    #[arg(long, value_name = "NUMBER", value_parser = count, default_value = "1000")]
-    rooms: usize,
+    #[arg(long = "rooms", value_name = "NUMBER", value_parser = count, default_value = "1000")]
+    count: usize,
 
     /// Clients in each room
     #[arg(long, value_name = "NUMBER", value_parser = count, default_value = "5")]
@@ -33,7 +33,7 @@ pub struct Rooms {
 
 impl Rooms {
     pub fn run(&self) -> Result<Found, String> {
-        let Self { common, rooms, readers, publishers, traffic: load } = self;
-        traffic(Plan { rooms: *rooms, members: *readers, voices: 1, publishers: *publishers }, load, common)
+        let Self { common, count, readers, publishers, traffic: load } = self;
+        traffic(Plan { rooms: *count, members: *readers, voices: 1, publishers: *publishers }, load, common)
     }
 }
