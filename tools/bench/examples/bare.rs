@@ -1,8 +1,8 @@
 //! What the broker is built on, used as its documentation shows: socketioxide with every default.
 //!
-//! `bare PORT` listens on 127.0.0.1.
+//! `bare PORT` listens on 127.0.0.1, and prints where.
 
-#![expect(clippy::unwrap_used, reason = "it is an example")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it is an example")]
 
 use axum::Router;
 use axum::serve::ListenerExt;
@@ -37,8 +37,10 @@ async fn main() {
             socket.broadcast().emit("broadcast", &message).await.ok();
         });
     });
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
     // Without it a small frame would wait for the acknowledgement of the one before.
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap().tap_io(|socket| {
+    let listener = listener.tap_io(|socket| {
         socket.set_nodelay(true).ok();
     });
     axum::serve(listener, Router::new().layer(layer)).await.unwrap();

@@ -4,12 +4,13 @@
 //! room share; what gathers while the server reads goes out in one write for each of them. There is no
 //! polling, no heartbeat, no limit, no parser of JSON: it trusts the load generator, and serves nobody else.
 //!
-//! `floor PORT` listens on 127.0.0.1.
+//! `floor PORT` listens on 127.0.0.1, and prints where.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::print_stdout,
     reason = "it trusts its one client"
 )]
 
@@ -60,6 +61,7 @@ fn main() {
     let mut poll = Poll::new().unwrap();
     let mut listener = TcpListener::bind(([127, 0, 0, 1], port).into()).unwrap();
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE).unwrap();
+    println!("{}", listener.local_addr().unwrap());
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 256 * 1024];
     let mut floor = Floor::default();
