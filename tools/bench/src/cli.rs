@@ -7,8 +7,8 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 
-use crate::client::Version;
-use crate::client::Way;
+use crate::around::Version;
+use crate::around::Way;
 use crate::crowd;
 use crate::crowd::Crowd;
 use crate::crowd::Target;
@@ -109,6 +109,7 @@ Counts of correctness:
   out of order   deliveries after a later one of the same publisher and room, or for the second time
   astray         deliveries to a client that is not in that room
   readers lost   connections of readers that the server has closed
+  subscriptions lost   those that the server did not answer, and that were repeated before the run
 The exit code is 0; 3 when one of them is not 0, unless the mode is there to provoke it; 1 when the run failed;
 2 when the command line is not valid.
 

@@ -1,59 +1,19 @@
 //! A client of Socket.IO: connects by any transport, says its events, hears those of others.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
-use clap::ValueEnum;
-use mio::Registry;
 use mio::Token;
 
+use crate::around::Happening;
+use crate::around::Surroundings;
+use crate::around::Version;
+use crate::around::Way;
 use crate::frame;
 use crate::frame::Frame;
-use crate::http::Place;
 use crate::http::Response;
 use crate::link::Kind;
 use crate::link::Link;
-
-/// How clients connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Way {
-    Websocket,
-    Polling,
-    /// By polling, then over to WebSocket, as JavaScript clients do.
-    Upgrade,
-}
-
-/// The version of Engine.IO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Version {
-    #[value(name = "3")]
-    V3,
-    #[value(name = "4")]
-    V4,
-}
-
-/// What a client has to tell.
-#[derive(Debug)]
-pub enum Happening<'a> {
-    /// It may emit.
-    Connected,
-    /// The server has acknowledged something.
-    Acknowledged,
-    /// An event, as a packet of Socket.IO.
-    Event(&'a [u8]),
-    /// It is not connected any more, or will not be.
-    Ended(String),
-}
-
-/// What all clients of a crowd share.
-#[derive(Debug)]
-pub struct Surroundings<'a> {
-    pub place: &'a Place,
-    pub version: Version,
-    /// The Socket.IO packet that asks for the namespace.
-    pub hello: &'a str,
-    pub registry: &'a Registry,
-}
+use crate::payload;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -67,9 +27,6 @@ enum Stage {
     },
     Live,
 }
-
-/// What stands between the packets of a payload of polling.
-const SEPARATOR: char = '\u{1e}';
 
 #[derive(Debug)]
 pub struct Client {
@@ -129,16 +86,7 @@ impl Client {
             frame::write(&mut self.link.out, frame::TEXT, packet.as_bytes());
             return;
         }
-        match around.version {
-            Version::V3 => {
-                let _ = write!(self.outbox, "{}:{packet}", packet.encode_utf16().count());
-            }
-            Version::V4 if self.outbox.is_empty() => self.outbox += packet,
-            Version::V4 => {
-                self.outbox.push(SEPARATOR);
-                self.outbox += packet;
-            }
-        }
+        payload::append(&mut self.outbox, packet, around.version);
     }
 
     /// Whether a flush would do anything but wait for room.
@@ -240,41 +188,13 @@ impl Client {
         if last {
             return Err("the server does not keep connections of polling open".into());
         }
-        self.payload(&body, around, on)?;
+        for packet in payload::packets(&body, around.version)? {
+            self.packet(packet, around, on)?;
+        }
         if self.stage == (Stage::Probing { answered: true }) {
             self.upgraded(on);
         }
         Ok(rest)
-    }
-
-    /// Takes the packets of a payload of polling.
-    fn payload(
-        &mut self,
-        body: &[u8],
-        around: &Surroundings<'_>,
-        on: &mut impl FnMut(Happening<'_>),
-    ) -> Result<(), String> {
-        // The answer to a POST.
-        if body == b"ok" || body.is_empty() {
-            return Ok(());
-        }
-        if around.version == Version::V4 {
-            return body
-                .split(|byte| *byte == SEPARATOR as u8)
-                .try_for_each(|packet| self.packet(packet, around, on));
-        }
-        let mut rest = body;
-        while !rest.is_empty() {
-            let split = memchr::memchr(b':', rest).and_then(|colon| {
-                let length: usize = str::from_utf8(rest.get(..colon)?).ok()?.parse().ok()?;
-                // Lengths are in characters, and what the broker of a benchmark says is ASCII.
-                rest.get(colon + 1..)?.split_at_checked(length)
-            });
-            let (packet, after) = split.ok_or("the server sends a payload that is none of Engine.IO 3")?;
-            self.packet(packet, around, on)?;
-            rest = after;
-        }
-        Ok(())
     }
 
     fn packet(

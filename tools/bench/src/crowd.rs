@@ -16,11 +16,11 @@ use nix::sys::resource::Resource;
 use nix::sys::resource::getrlimit;
 use nix::sys::resource::setrlimit;
 
+use crate::around::Happening;
+use crate::around::Surroundings;
+use crate::around::Version;
+use crate::around::Way;
 use crate::client::Client;
-use crate::client::Happening;
-use crate::client::Surroundings;
-use crate::client::Version;
-use crate::client::Way;
 use crate::http::Place;
 
 /// What every socket is read into.

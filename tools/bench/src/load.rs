@@ -1,7 +1,5 @@
 //! Messages from publishers to readers, at a pace, and what became of them.
 
-use std::io::IsTerminal;
-use std::io::Write;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
@@ -17,16 +15,17 @@ use nix::sys::timerfd::TimerFd;
 use nix::sys::timerfd::TimerFlags;
 use nix::sys::timerfd::TimerSetTimeFlags;
 
-use crate::client::Happening;
+use crate::around::Happening;
 use crate::crowd::Crowd;
 use crate::gathering::nanoseconds;
 use crate::marker;
 use crate::marker::Marker;
+use crate::outcome::Outcome;
 use crate::process::Usage;
-use crate::report::Report;
 use crate::report::ratio;
 use crate::tally::Plan;
 use crate::tally::Tally;
+use crate::terminal::Progress;
 
 /// The finest that a rate is divided into.
 const TICK: Duration = Duration::from_micros(100);
@@ -60,20 +59,6 @@ pub struct Load<'a> {
     /// Longest wait for what is in flight while nothing arrives.
     pub patience: Duration,
     pub pid: Option<u32>,
-}
-
-/// What became of them. Counts of correctness are of the whole run, the others of the measured time.
-#[derive(Debug)]
-pub struct Outcome {
-    pub tally: Tally,
-    took: Duration,
-    delivered: u64,
-    published: u64,
-    /// What the server took, and what it had in the end.
-    server: Option<(Duration, u64)>,
-    own: Duration,
-    /// Connections that ended and were no reader's.
-    pub others_ended: u64,
 }
 
 impl Load<'_> {
@@ -149,7 +134,8 @@ struct Run<'a> {
     /// When something was delivered last.
     heard: Instant,
     others_ended: u64,
-    told: Instant,
+    /// Unless it is a bystander's, whose line it is not.
+    progress: Option<Progress>,
 }
 
 impl<'a> Run<'a> {
@@ -171,7 +157,7 @@ impl<'a> Run<'a> {
             event: String::new(),
             heard: now,
             others_ended: 0,
-            told: now,
+            progress: load.stop.is_none().then(Progress::new),
         }
     }
 
@@ -293,51 +279,17 @@ impl<'a> Run<'a> {
             aside(crowd);
             self.tell();
         }
-        if std::io::stderr().is_terminal() {
-            eprint!("\r\x1b[K");
-        }
         Ok(())
     }
 
-    /// Shows on a terminal how far it is.
+    /// Shows how far it is.
     fn tell(&mut self) {
-        if self.told.elapsed() < Duration::from_secs(1) || self.load.stop.is_some() {
-            return;
+        let Self { tally: Tally { published, delivered, in_flight, .. }, began, .. } = self;
+        if let Some(progress) = &mut self.progress {
+            let time = began.elapsed().as_secs_f64();
+            progress.tell(|| {
+                format!("{time:.0} s: {published} published, {delivered} delivered, {in_flight} in flight")
+            });
         }
-        self.told = Instant::now();
-        if std::io::stderr().is_terminal() {
-            let Tally { published, delivered, in_flight, .. } = &self.tally;
-            eprint!(
-                "\r\x1b[K{:.0} s: {published} published, {delivered} delivered, {in_flight} in flight",
-                self.began.elapsed().as_secs_f64()
-            );
-            let _ = std::io::stderr().flush();
-        }
-    }
-}
-
-impl Outcome {
-    /// The figures, in the order in which they are asked for.
-    pub fn report(&self) -> Report {
-        let Self { tally, took, delivered, published, server, own, .. } = self;
-        let mut report = Report::default();
-        let seconds = took.as_secs_f64();
-        report.add_fraction("deliveries_per_second", ratio(*delivered, seconds).round(), "");
-        report.add_fraction("publishes_per_second", ratio(*published, seconds).round(), "");
-        report.add("expected", tally.expected, "deliveries");
-        report.add("missing", tally.missing(), "");
-        report.add("out_of_order", tally.disordered, "");
-        report.add("astray", tally.astray, "");
-        report.add("readers_lost", tally.readers_lost, "");
-        report.add_latency("latency", &tally.latency);
-        if let Some((processor, memory)) = server {
-            let each =
-                if *delivered > 0 { 1e6 * processor.as_secs_f64() / ratio(*delivered, 1.0) } else { 0.0 };
-            report.add_fraction("server_cpu_per_delivery", each, "µs");
-            report.add_fraction("server_cpu", processor.as_secs_f64() / seconds, "cores");
-            report.add("server_memory", memory / 1024, "KiB");
-        }
-        report.add_fraction("own_cpu", own.as_secs_f64() / seconds, "cores");
-        report
     }
 }

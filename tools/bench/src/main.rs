@@ -1,5 +1,6 @@
 //! A load generator for Socket.IO brokers that know `subscribe`, `unsubscribe`, `publish` and `broadcast`.
 
+mod around;
 mod cli;
 mod client;
 mod crowd;
@@ -10,9 +11,12 @@ mod link;
 mod load;
 mod marker;
 mod modes;
+mod outcome;
+mod payload;
 mod process;
 mod report;
 mod tally;
+mod terminal;
 
 use std::process::ExitCode;
 

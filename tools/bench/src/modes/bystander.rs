@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::around::Way;
 use crate::cli::Common;
-use crate::client::Way;
 use crate::crowd::Crowd;
 use crate::gathering::Gathering;
 use crate::load::Load;
-use crate::load::Outcome;
 use crate::load::Pace;
+use crate::outcome::Outcome;
 use crate::tally::Plan;
 
 /// One room, in which ten clients hear a hundred messages a second.

@@ -6,10 +6,10 @@ use std::time::Instant;
 use clap::Args;
 use hdrhistogram::Histogram;
 
+use crate::around::Happening;
 use crate::cli::Common;
 use crate::cli::count;
 use crate::cli::seconds;
-use crate::client::Happening;
 use crate::crowd::Crowd;
 use crate::gathering::nanoseconds;
 use crate::modes::Found;

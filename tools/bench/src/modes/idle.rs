@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use clap::Args;
 
+use crate::around::Happening;
 use crate::cli::Common;
 use crate::cli::count;
 use crate::cli::seconds;
-use crate::client::Happening;
 use crate::modes::Found;
 use crate::process::Usage;
 use crate::report::Report;

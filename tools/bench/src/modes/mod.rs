@@ -9,9 +9,9 @@ mod idle;
 mod rooms;
 mod slow;
 
+use crate::around::Way;
 use crate::cli::Common;
 use crate::cli::Traffic;
-use crate::client::Way;
 use crate::gathering::Gathering;
 use crate::report::Report;
 use crate::tally::Plan;
@@ -37,9 +37,11 @@ fn traffic(plan: Plan, traffic: &Traffic, common: &Common) -> Result<Found, Stri
     let mut crowd = common.crowd(plan.readers() + plan.publishers)?;
     let gathering = common.gathering();
     let readers = crowd.grow(plan.readers());
-    gathering.run(&mut crowd, readers.clone(), |reader| Some(plan.room_of_reader(reader)))?;
+    let gathered = gathering.run(&mut crowd, readers.clone(), |reader| Some(plan.room_of_reader(reader)))?;
     let senders = crowd.grow(plan.publishers);
     Gathering { way: Way::Websocket, ..gathering }.run(&mut crowd, senders.clone(), |_| None)?;
     let outcome = traffic.load(plan, common).run(&mut crowd, readers, senders, |_| {})?;
-    Ok(Found { report: outcome.report(), untrue: !outcome.tally.is_true() })
+    let mut report = outcome.report();
+    report.add("subscriptions_lost", gathered.repeated, "");
+    Ok(Found { report, untrue: !outcome.tally.is_true() || gathered.repeated > 0 })
 }

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use clap::Args;
 
+use crate::around::Happening;
+use crate::around::Way;
 use crate::cli::Common;
 use crate::cli::Traffic;
 use crate::cli::count;
-use crate::client::Happening;
-use crate::client::Way;
 use crate::crowd::Crowd;
 use crate::gathering::Gathering;
 use crate::modes::Found;
