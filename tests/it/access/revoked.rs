@@ -7,6 +7,7 @@ use super::refusal;
 use crate::support::Client;
 use crate::support::Reloading;
 use crate::support::Way;
+use crate::support::http;
 
 const REVOKED: &str = "humble_broker_disconnections_total{reason=\"revoked\"}";
 const UNAUTHORIZED: &str = "humble_broker_connections_refused_total{reason=\"unauthorized\"}";
@@ -76,6 +77,27 @@ fn of_many_tokens_one_is_revoked_and_only_its_clients_go() {
         node.load(&both);
         Client::connect_as(address, way, "alpha").unwrap().subscribe("\"news.a\"");
         betas[0].assert_silence();
+    }
+}
+
+#[test]
+fn who_is_revoked_between_its_polls_gets_nothing_of_what_comes_later() {
+    let both = tokens(&[("alpha", "reader"), ("gamma", "writer")]) + ROLES;
+    for (way, upgrades) in [(Way::Polling3, false), (Way::Polling4, false), (Way::Polling4, true)] {
+        let node = Reloading::start(&both);
+        let mut alpha = Client::connect_as(node.daemon.address, way, "alpha").unwrap();
+        let mut writer = Client::connect_as(node.daemon.address, Way::WebSocket4, "gamma").unwrap();
+        assert_eq!(writer.ask("[\"broadcast\",\"before\"]"), "[]");
+        node.load(&(tokens(&[("gamma", "writer")]) + ROLES));
+        assert_eq!(writer.ask("[\"broadcast\",\"after\"]"), "[]");
+        if upgrades {
+            alpha.upgrade();
+            alpha.expect("[\"broadcast\",\"before\"]");
+        } else {
+            let polled = http::get(node.daemon.address, &alpha.polling_target()).text();
+            assert!(polled.contains("before") && !polled.contains("after"), "{way:?}: {polled}");
+        }
+        alpha.await_end();
     }
 }
 
