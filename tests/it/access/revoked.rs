@@ -26,14 +26,16 @@ broadcast = true
 
 /// These tokens, each with its role.
 pub(super) fn tokens(tokens: &[(&str, &str)]) -> String {
-    let hash = |token: &str| -> String {
-        let hash = digest::digest(&digest::SHA256, token.as_bytes());
-        hash.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-    };
     let entry = |(token, role): &(&str, &str)| {
-        format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = '{role}'\n", hash(token))
+        format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = '{role}'\n", sha256(token))
     };
     tokens.iter().map(entry).collect()
+}
+
+/// The SHA-256 of `token`, as it is written.
+pub(super) fn sha256(token: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, token.as_bytes());
+    hash.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn told(refused: Result<Client, String>) -> String {
