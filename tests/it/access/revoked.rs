@@ -104,6 +104,19 @@ fn who_is_revoked_between_its_polls_gets_nothing_of_what_comes_later() {
 }
 
 #[test]
+fn who_is_revoked_and_does_not_poll_any_more_takes_up_no_place_for_long() {
+    // A client can send heartbeats and not poll. This one is not asked for any.
+    let text = |those: &[_]| format!("{}{ROLES}\n[socketio]\nping_timeout = '10m'", tokens(those));
+    let node = Reloading::start(&text(&[("alpha", "reader"), ("beta", "reader")]));
+    let enter = |token| Client::connect_as(node.daemon.address, Way::Polling4, token).unwrap();
+    let (_alpha, mut beta) = (enter("alpha"), enter("beta"));
+    node.load(&text(&[("beta", "reader")]));
+    node.daemon.await_metric("humble_broker_connections{transport=\"polling\",protocol=\"4\"}", 1.0);
+    node.daemon.await_metric(REVOKED, 1.0);
+    beta.subscribe("\"news.a\"");
+}
+
+#[test]
 fn a_pattern_less_means_the_rooms_that_it_has_meant_are_left_and_no_others() {
     let text = tokens(&[("alpha", "reader"), ("gamma", "writer")]) + ROLES;
     let node = Reloading::start(&text);
