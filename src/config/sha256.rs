@@ -49,7 +49,9 @@ impl FromStr for Sha256 {
             return Err(wrong());
         }
         if OF_NOTHING.contains(&&*text.to_ascii_lowercase()) {
-            return Err("this is the SHA-256 of nothing, which anyone could show; write that of the token".to_owned());
+            return Err(
+                "this is the SHA-256 of nothing, which anyone could show; write that of the token".to_owned()
+            );
         }
         for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
             let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;

@@ -141,7 +141,10 @@ fn what_cannot_be_understood_is_shown_where_it_is() {
         (format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = 'user'\n{ROLE}", sha256("")), nothing),
         (format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = 'user'\n{ROLE}", sha256("\n")), nothing),
         (
-            format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = 'user'\n{ROLE}", sha256("").to_uppercase()),
+            format!(
+                "[[access.tokens]]\ntoken_sha256 = '{}'\nrole = 'user'\n{ROLE}",
+                sha256("").to_uppercase()
+            ),
             nothing,
         ),
         (
