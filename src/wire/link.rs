@@ -40,7 +40,7 @@ pub struct Link {
     began_with: Transport,
     /// Since when it has been closing.
     closing: OnceLock<Instant>,
-    /// Since when the mark of its end has been in its queue.
+    /// Since when what ends it has been in its queue.
     ending: OnceLock<Instant>,
     pinged: AtomicBool,
     over: AtomicBool,
@@ -212,7 +212,7 @@ impl Link {
         self.id.get().map(|id| &**id)
     }
 
-    /// The mark of the end is in the session's queue.
+    /// The mark of the end, or a refusal, is in the session's queue or about to be.
     pub fn set_ending(&self) {
         let _ = self.ending.set(Instant::now());
     }
