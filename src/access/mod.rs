@@ -175,7 +175,7 @@ impl Rules {
                 (None, Some(hash)) => hash.into(),
                 (None, None) => continue,
             };
-            tokens.add(secret, role(&token.role)?);
+            tokens.add(secret, role(&token.role)?)?;
         }
         let certificates = access.certificates.iter().map(|entry| Ok((entry, role(&entry.role)?)));
         let certificates: Vec<_> = certificates.collect::<Result<_, Failure>>()?;

@@ -73,8 +73,15 @@ impl fmt::Debug for Secret {
 pub(super) struct Tokens(Vec<(Secret, Arc<Role>)>);
 
 impl Tokens {
-    pub(super) fn add(&mut self, secret: Secret, role: Arc<Role>) {
+    /// Adds one. It may be there already, as where one is about to take the place of another, but with
+    /// two roles nobody knows which was meant.
+    pub(super) fn add(&mut self, secret: Secret, role: Arc<Role>) -> Result<(), Failure> {
+        if self.0.iter().any(|(known, other)| known.is(&secret) && !Arc::ptr_eq(other, &role)) {
+            let reason = "two of them are the same token, with other roles; a token has one role";
+            return Err(Failure::Config(format!("access.tokens: {reason}")));
+        }
         self.0.push((secret, role));
+        Ok(())
     }
 
     /// The role of who shows `token`. All are compared, whichever it is.
