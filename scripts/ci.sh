@@ -62,7 +62,7 @@ step_typos() {
 step_shellcheck() {
     local scripts=(scripts/*.sh .ci/run)
     if [[ -e tests/interop/run.sh ]]; then
-        scripts+=(tests/interop/run.sh)
+        scripts+=(tests/interop/*.sh)
     fi
     "$TOOLS/bin/shellcheck" --color=never "${scripts[@]}"
 }

@@ -14,7 +14,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Wherever cargo builds, as in scripts/systemd-test.sh.
 TARGET=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 readonly TARGET WORK=$TARGET/image PROFILE=${PROFILE:-ci}
-readonly IMAGE=localhost/socketio-humble-broker:test
+# What is built; asked for once, as root may not look into the repository of somebody else.
+REVISION=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
+readonly REVISION IMAGE=localhost/socketio-humble-broker:test
 readonly HADOLINT=2.15.1
 
 # As the first line of the Dockerfile has it, and what Debian's packages make of it.
@@ -94,10 +96,9 @@ outside() {
     tests/interop/install-js.sh
     mkdir -p "$WORK"
     lint
-    local script revision
+    local script
     script=$(realpath "${BASH_SOURCE[0]}")
-    revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-    local run=("${as_root[@]}" env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" "PROFILE=$PROFILE" "REVISION=$revision")
+    local run=("${as_root[@]}" env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" "PROFILE=$PROFILE" "REVISION=$REVISION")
     # Only the build has a network.
     "${run[@]}" unshare -m -p -f --mount-proc --kill-child timeout -s KILL 1800 "$script" --build
     "${run[@]}" unshare -m -p -n -f --mount-proc --kill-child timeout -s KILL 300 "$script" --inside
