@@ -223,7 +223,7 @@ mod tests {
 
     fn access() -> Access {
         let text = "[jwt]\nalgorithms = ['ES256']\njwks_url = 'https://id.example/keys'\n[roles.user]";
-        Access::read(Some(&toml::from_str(text).unwrap()), None).unwrap()
+        Access::read(Some(&toml::from_str(text).unwrap()), None, None).unwrap()
     }
 
     /// How a token with this header is refused, and after how long.

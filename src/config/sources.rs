@@ -128,12 +128,11 @@ impl Sources {
             .start
             .checked_sub(document.beyond(0).start)
             .and_then(|position| self.overrides.get(position));
-        match culprit {
-            Some(layer) => layer.error(message),
-            None => {
-                let discretion = Discretion::of_place(table, &span);
-                Error::in_file(document.file, &document.text, span, message, discretion)
-            }
+        if let Some(layer) = culprit {
+            layer.error(message)
+        } else {
+            let discretion = Discretion::of_place(table, &span);
+            Error::in_file(document.file, &document.text, span, message, discretion)
         }
     }
 }

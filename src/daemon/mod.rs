@@ -249,7 +249,7 @@ impl Daemon {
 
 /// Who may do what; that nobody has said so is said once.
 fn access(config: &Config, credentials: Option<&Credentials>) -> Result<Arc<Access>, Failure> {
-    let access = Access::read(config.access.as_ref(), credentials.map(Credentials::authorities), None)?;
+    let access = Access::read(config.access.as_ref(), credentials.and_then(Credentials::authorities), None)?;
     if !access.has_rules() {
         info!("there is no [access]: whoever reaches the broker may do everything");
     }

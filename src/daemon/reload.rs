@@ -72,7 +72,7 @@ impl Reload {
         let reloaded = self.config.reloaded(&Config::load(&self.sources)?);
         let config = &reloaded.config;
         let credentials = config.server.tls.as_ref().map(Credentials::read).transpose()?;
-        let authorities = credentials.as_ref().map(Credentials::authorities);
+        let authorities = credentials.as_ref().and_then(Credentials::authorities);
         Ok(Prepared {
             credentials,
             places: descriptors::connections(config.limits.connections)?,

@@ -32,7 +32,7 @@ impl<S> Encrypted<S> {
         Self { stream: Box::new(stream), taken: 0 }
     }
 
-    /// The certificate that the peer has shown, in DER.
+    /// The certificate that the peer has shown, and those of its authorities behind it.
     pub(super) fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.stream.get_ref().1.peer_certificates()
     }

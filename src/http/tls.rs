@@ -71,7 +71,7 @@ impl Tls {
 /// What the files hold, checked: certificate, key, and whose certificates clients may show.
 pub struct Credentials {
     config: Arc<ServerConfig>,
-    clients: Arc<dyn ClientCertVerifier>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl Credentials {
@@ -85,25 +85,19 @@ impl Credentials {
         let versions = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::Internal(format!("cannot use TLS: {error}")))?;
-        let clients = match &files.client_ca {
-            Some(file) => WebPkiClientVerifier::builder_with_provider(authorities(file)?, provider.clone())
-                .allow_unauthenticated()
-                .build()
-                .map_err(|error| unusable("client_ca", file, error))?,
-            None => WebPkiClientVerifier::no_client_auth(),
-        };
+        let clients = files.client_ca.as_ref().map(|file| clients(file, &provider)).transpose()?;
         let key = certified_key(files, &provider)?;
         let mut config = versions
-            .with_client_cert_verifier(clients.clone())
+            .with_client_cert_verifier(clients.clone().unwrap_or_else(WebPkiClientVerifier::no_client_auth))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         config.alpn_protocols = vec![HTTP.to_vec()];
         Ok(Self { config: Arc::new(config), clients })
     }
 
-    /// Who vouches for the certificates of clients.
+    /// Who vouches for the certificates of clients, if they may show any.
     #[must_use]
-    pub fn authorities(&self) -> Arc<dyn Authorities> {
-        Arc::new(Clients(self.clients.clone()))
+    pub fn authorities(&self) -> Option<Arc<dyn Authorities>> {
+        Some(Arc::new(Clients(self.clients.clone()?)))
     }
 }
 
@@ -117,6 +111,14 @@ impl Authorities for Clients {
         let Some((first, others)) = chain.split_first() else { return false };
         self.0.verify_client_cert(first, others, UnixTime::now()).is_ok()
     }
+}
+
+/// What checks the certificates of clients, by the authorities in `file`.
+fn clients(file: &FilePath, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Failure> {
+    WebPkiClientVerifier::builder_with_provider(authorities(file)?, provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| unusable("client_ca", file, error))
 }
 
 /// The certificate with its key.

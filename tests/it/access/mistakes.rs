@@ -201,6 +201,7 @@ fn an_array_is_no_table() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn keys_that_cannot_be_used_are_named_with_what_would_be_right() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
