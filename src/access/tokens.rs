@@ -73,15 +73,15 @@ impl fmt::Debug for Secret {
 pub(super) struct Tokens(Vec<(Secret, Arc<Role>)>);
 
 impl Tokens {
-    /// Adds one. It may be there already, as where one is about to take the place of another, but with
-    /// two roles nobody knows which was meant.
-    pub(super) fn add(&mut self, secret: Secret, role: Arc<Role>) -> Result<(), Failure> {
-        if self.0.iter().any(|(known, other)| known.is(&secret) && !Arc::ptr_eq(other, &role)) {
-            let reason = "two of them are the same token, with other roles; a token has one role";
-            return Err(Failure::Config(format!("access.tokens: {reason}")));
+    /// Adds a token that gives whoever shows it this role; `false` if it gives another one already.
+    #[must_use]
+    pub(super) fn add(&mut self, secret: Secret, role: Arc<Role>) -> bool {
+        let other = |(known, of): &(Secret, Arc<Role>)| known.is(&secret) && !Arc::ptr_eq(of, &role);
+        let adds = !self.0.iter().any(other);
+        if adds {
+            self.0.push((secret, role));
         }
-        self.0.push((secret, role));
-        Ok(())
+        adds
     }
 
     /// The role of who shows `token`. All are compared, whichever it is.
