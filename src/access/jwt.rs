@@ -168,7 +168,7 @@ impl Verifier {
     fn for_nobody_else(&self, claims: &Claims) -> Result<(), Invalid> {
         let is_for_somebody = claims.0.get("aud").is_some_and(|audience| !audience.is_null());
         match self.config.audience {
-            None if is_for_somebody => Err(because("`aud` is somebody else")),
+            None if is_for_somebody => Err(Invalid::Because(in_words(&ErrorKind::InvalidAudience))),
             _ => Ok(()),
         }
     }

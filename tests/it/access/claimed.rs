@@ -96,7 +96,7 @@ fn a_broker_without_a_name_takes_no_token_that_is_for_somebody_however_that_is_w
         [json!(AUDIENCE), json!(["other"]), json!([]), json!(["other", 7]), json!(7), json!({"other": true})]
     {
         let reason = broker.reason(&audience.to_string(), &token(audience.clone()));
-        assert_eq!(reason, "`aud` is somebody else", "{audience}");
+        assert_eq!(reason, "`aud` is not what `access.jwt.audience` says", "{audience}");
     }
 }
 

@@ -97,12 +97,6 @@ fn what_contradicts_itself_is_shown_where_it_does() {
             "3:10: tokens would be taken that are long over; write at most `10m`",
         ),
         (
-            format!(
-                "[[access.tokens]]\n{hash}\nrole = 'user'\n[[access.tokens]]\n{hash}\nrole = 'admin'\n{ROLE}[access.roles.admin]\n"
-            ),
-            "access.tokens: two of them are the same token, with other roles; a token has one role",
-        ),
-        (
             format!("[access.jwt]\nalgorithms = ['RS256']\nrole = 'x'\n{url}\n{ROLE}"),
             "3:8: there is no such role",
         ),
