@@ -101,7 +101,7 @@ step_bench() {
     cargo fmt --manifest-path "$manifest" --check
     cargo clippy --locked --manifest-path "$manifest" --all-targets -- -D warnings
     cargo test --locked --manifest-path "$manifest"
-    scripts/bench.sh --quick --profile dev --rows one,burst,connect --servers ours,node
+    scripts/bench.sh --quick --profile dev --rows one,connect --servers ours,node
 }
 
 # A small one, in the profile that is built already: half a minute of it is the drain.

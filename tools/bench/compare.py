@@ -315,11 +315,18 @@ def measure(name, arguments, options):
         server.end()
 
 
+def title(row, options):
+    """What a row is called, with the numbers that it has when it is to be quick."""
+    text = row.title
+    for old, new in row.quick.items() if options.quick else ():
+        text = text.replace(f"{int(old):,}", f"{int(new):,}")
+    return text
+
+
 def measure_row(row, name, options):
     arguments = row.arguments
-    if options.quick:
-        for old, new in row.quick.items():
-            arguments = arguments.replace(old, new)
+    for old, new in row.quick.items() if options.quick else ():
+        arguments = arguments.replace(old, new)
     if row.timed:
         arguments += f" --seconds {options.seconds}"
     if not row.every_way:
@@ -399,7 +406,7 @@ def table(reports, options):
     lines = ["| | " + " | ".join(heads) + " | bar | met |", "| --- |" + " --- |" * (len(heads) + 2)]
     for key in options.rows:
         row = ROWS[key]
-        lines.append(f"| **{row.title}** |" + " |" * (len(heads) + 2))
+        lines.append(f"| **{title(row, options)}** |" + " |" * (len(heads) + 2))
         for figure in row.figures:
             values = {name: value_of(reports[key, name], figure) for name in names if (key, name) in reports}
             cells = [shown(values[name]) if name in values else "" for name in names]
@@ -416,7 +423,7 @@ def section(reports, options, load):
     model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())
     commit = run("git", "describe", "--always", "--dirty", cwd=ROOT)
-    faults = [f"- {SERVERS[name].title}, {ROWS[key].title}: {report['fault']}"
+    faults = [f"- {SERVERS[name].title}, {title(ROWS[key], options)}: {report['fault']}"
               for (key, name), found in reports.items() for report in found[:1] if "fault" in report]
     return "\n".join([
         BEGIN, "",

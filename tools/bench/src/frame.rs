@@ -23,7 +23,16 @@ pub fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
         }
     }
     out.extend(MASK);
-    out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let start = out.len();
+    out.extend(payload);
+    // In chunks, which the compiler turns into wide instructions.
+    let (chunks, rest) = out.get_mut(start..).unwrap_or_default().as_chunks_mut::<4>();
+    for chunk in chunks {
+        *chunk = (u32::from_ne_bytes(*chunk) ^ u32::from_ne_bytes(MASK)).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(MASK) {
+        *byte ^= mask;
+    }
 }
 
 /// A frame of a server.
@@ -94,11 +103,11 @@ mod tests {
     #[test]
     fn what_a_client_writes_is_masked() {
         let mut frame = Vec::new();
-        write(&mut frame, TEXT, b"40abc");
-        assert_eq!(frame[..2], [0x81, 0x85]);
+        write(&mut frame, TEXT, b"40abcdefghi");
+        assert_eq!(frame[..2], [0x81, 0x8b]);
         let unmasked: Vec<_> =
             frame[6..].iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
-        assert_eq!(unmasked, b"40abc");
+        assert_eq!(unmasked, b"40abcdefghi");
     }
 
     #[test]
