@@ -126,7 +126,8 @@ pub struct Common {
     /// How clients connect; publishers always use WebSocket
     ///
     /// `upgrade` begins with polling and goes over to WebSocket, as JavaScript clients do. A client that
-    /// polls has one connection, on which it posts between two polls.
+    /// polls has one connection, on which it posts between two polls: in Engine.IO 3, whose heartbeats are the
+    /// client's, it does not live for long where nothing is sent to it.
     #[arg(long, value_enum, default_value = "websocket")]
     pub transport: Way,
 

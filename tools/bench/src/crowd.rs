@@ -62,7 +62,8 @@ impl Target {
                 format!("40{}", serde_json::json!({ "token": token }))
             }
             (Some(token), Version::V3) => {
-                query.extend(["&token=", token]);
+                query += "&token=";
+                query.extend(token.bytes().map(encoded));
                 String::new()
             }
         };
@@ -251,6 +252,14 @@ fn around<'a>(target: &'a Target, poll: &'a Poll) -> Surroundings<'a> {
     }
 }
 
+/// A byte of a token, as a query may have it.
+fn encoded(byte: u8) -> String {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    }
+}
+
 /// Where the client `number` connects from: one address has ports for some tens of thousands only.
 fn source(target: IpAddr, number: usize) -> Option<IpAddr> {
     let block = u32::try_from(number / PER_SOURCE).ok().filter(|block| *block > 0)?;
@@ -271,4 +280,27 @@ pub fn allow_sockets(wanted: usize) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_where_the_version_has_it() {
+        let target =
+            |version| Target::new("127.0.0.1:5000", "/socket.io/", version, Some("a b\"&c")).unwrap();
+        assert_eq!(target(Version::V3).place.query, "EIO=3&b64=1&token=a%20b%22%26c");
+        assert_eq!(target(Version::V4).hello, r#"40{"token":"a b\"&c"}"#);
+        assert_eq!(target(Version::V4).place.query, "EIO=4");
+    }
+
+    #[test]
+    fn connections_in_great_number_come_from_more_addresses() {
+        let (local, other) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(source(local, PER_SOURCE - 1), None);
+        assert_eq!(source(local, PER_SOURCE), Some([127, 0, 0, 2].into()));
+        assert_eq!(source(local, 3 * PER_SOURCE + 5), Some([127, 0, 0, 4].into()));
+        assert_eq!(source(other, PER_SOURCE), None);
+    }
 }

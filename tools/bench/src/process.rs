@@ -16,11 +16,11 @@ pub struct Usage {
 impl Usage {
     /// Of the process `pid` and those that it has started.
     pub fn of(pid: u32) -> Result<Self, String> {
-        let mut usage = Self::default();
-        for pid in family(pid) {
-            let one = Self::of_one(pid).ok_or_else(|| {
-                format!("cannot read /proc/{pid}: there is no such process, or it is somebody else's")
-            })?;
+        let mut usage = Self::of_one(pid).ok_or_else(|| {
+            format!("cannot read /proc/{pid}: there is no such process, or it is somebody else's")
+        })?;
+        // One of these may have ended since it was listed.
+        for one in descendants(pid).into_iter().filter_map(Self::of_one) {
             usage.processor += one.processor;
             usage.memory += one.memory;
         }
@@ -41,8 +41,8 @@ impl Usage {
     }
 }
 
-/// `pid` and all who descend from it.
-fn family(pid: u32) -> Vec<u32> {
+/// All who descend from `pid`.
+fn descendants(pid: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -55,17 +55,14 @@ fn family(pid: u32) -> Vec<u32> {
             Some((child, parent))
         })
         .collect();
-    let (mut family, mut known, mut at) = (vec![pid], HashSet::from([pid]), 0);
-    while let Some(parent) = family.get(at).copied() {
-        family.extend(
-            parents
-                .iter()
-                .filter(|(child, of)| *of == parent && known.insert(*child))
-                .map(|(child, _)| child),
-        );
+    let (mut found, mut known, mut parent, mut at) = (Vec::new(), HashSet::from([pid]), Some(pid), 0);
+    while let Some(of) = parent {
+        let children = parents.iter().filter(|(child, parent)| *parent == of && known.insert(*child));
+        found.extend(children.map(|(child, _)| child));
+        parent = found.get(at).copied();
         at += 1;
     }
-    family
+    found
 }
 
 #[cfg(test)]
@@ -83,6 +80,22 @@ mod tests {
         }
         let after = Usage::of(std::process::id()).unwrap();
         assert!(after.processor > before.processor, "{before:?} {after:?}");
+    }
+
+    #[test]
+    fn what_it_has_started_counts_too() {
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 30 & echo started; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 8];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let (all, grandchildren) = (descendants(std::process::id()), descendants(shell.id()));
+        assert!(all.contains(&shell.id()) && grandchildren.len() == 1, "{all:?} {grandchildren:?}");
+        assert!(all.contains(&grandchildren[0]), "{all:?} {grandchildren:?}");
+        let _ = std::process::Command::new("kill").arg(grandchildren[0].to_string()).status();
+        shell.wait().unwrap();
     }
 
     #[test]
