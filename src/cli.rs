@@ -1,5 +1,8 @@
 //! The command line: which flags there are, and what each makes the program do.
 
+mod access;
+mod token;
+
 use std::env;
 use std::ffi::OsString;
 use std::io;
@@ -11,6 +14,8 @@ use clap::Args;
 use clap::CommandFactory;
 use clap::Parser;
 use clap::Subcommand;
+use clap::error::ContextKind;
+use clap::error::ContextValue;
 use toml::Value;
 
 use crate::config::Config;
@@ -26,16 +31,17 @@ use crate::http::probe;
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
     let mut arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => return Err(misuse(&error)),
+        Err(error) if error.use_stderr() => return Err(misuse(error)),
         // `--help` and `--version` come as errors too.
         Err(text) => return print(&text.to_string()),
     };
     let Action { check_config, print_config, print_default_config, healthcheck } = arguments.action;
-    if let Some(Command::Reload { socket }) = arguments.command.take() {
+    if let Some(command) = arguments.command.take() {
         if check_config || print_config || print_default_config || healthcheck {
-            return Err(Failure::Usage("`reload` is an action of its own; leave out the other".to_owned()));
+            let text = "a subcommand is an action of its own; leave out the other";
+            return Err(Failure::Usage(text.to_owned()));
         }
-        return arguments.ask_for_reload(socket);
+        return arguments.obey(command);
     }
     if print_default_config {
         return print(SHIPPED);
@@ -123,6 +129,12 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
+    /// Makes tokens
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Explains who may do what
+    #[command(subcommand)]
+    Access(access::Asked),
 }
 
 /// What to do instead of running the broker.
@@ -164,6 +176,17 @@ impl Arguments {
         Ok(Sources::new(self.config, env::vars_os(), flags.chain(self.settings).collect())?)
     }
 
+    fn obey(self, command: Command) -> Result<ExitCode, Failure> {
+        match command {
+            Command::Reload { socket } => self.ask_for_reload(socket),
+            Command::Token(token) => print(&token.run()?),
+            Command::Access(access::Asked::Test(test)) => {
+                let (outcome, code) = test.run(&Config::load(&self.sources()?)?)?;
+                print(&outcome).map(|_| code)
+            }
+        }
+    }
+
     /// Has the broker behind `socket`, or else behind that of the configuration, reload.
     fn ask_for_reload(self, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
         if let Some(socket) = socket {
@@ -193,7 +216,12 @@ impl Arguments {
 }
 
 /// What clap says of a wrong command line; the program's name comes before it.
-fn misuse(error: &clap::Error) -> Failure {
+fn misuse(mut error: clap::Error) -> Failure {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if argument.starts_with("--set ") {
+        // Whatever it was to set, there may be a secret in it.
+        error.insert(ContextKind::InvalidValue, ContextValue::String("[redacted]".to_owned()));
+    }
     let text = error.to_string();
     Failure::Usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned())
 }

@@ -14,6 +14,9 @@ pub mod config;
 pub mod telemetry;
 pub mod wire;
 
+// 3: who clients are, and what each may do.
+pub mod access;
+
 // 6: sessions, rooms and deliveries: the only floor that knows socketioxide.
 pub mod broker;
 

@@ -14,7 +14,11 @@ use socketioxide::handler::MessageHandler;
 use socketioxide::socket::DisconnectReason;
 use socketioxide::socket::Socket;
 use socketioxide_core::Value;
+use tracing::debug;
 
+use crate::access::Denial;
+use crate::access::Grant;
+use crate::access::Identity;
 use crate::broker::Broker;
 use crate::broker::Live;
 use crate::broker::session::Session;
@@ -77,7 +81,10 @@ impl Turn<'_> {
     fn may_act(&self, bytes: usize) -> Result<(), Refusal> {
         let link = self.session.link();
         match link.fate().cause() {
-            None => self.live.allowance.spend(link.heard().spending(), bytes),
+            None => {
+                let identity = self.session.identity();
+                self.live.allowance.spend(link.heard().spending(), bytes, identity.limits())
+            }
             Some(_) => Err(Refusal::ShuttingDown),
         }
     }
@@ -90,10 +97,12 @@ impl Turn<'_> {
             Event::Subscribe(room) => subscribe::subscribe(self, room)?,
             Event::Unsubscribe(room) => subscribe::unsubscribe(self, room),
             Event::Publish { room, room_text, message } => {
+                self.allowed("publish", |identity| identity.may_publish(&room))?;
                 let data = encoding.data(room_text, message);
                 self.broker.publish(&room, Message::event(encoding, data, attachments));
             }
             Event::Broadcast { message } => {
+                self.allowed("broadcast", Identity::may_broadcast)?;
                 let data = encoding.broadcast(message);
                 self.broker.broadcast(self.session, Message::event(encoding, data, attachments));
             }
@@ -112,6 +121,21 @@ impl Turn<'_> {
             "\0hold" => self.broker.0.members.everyone(|_| hang()),
             _ => {}
         }
+    }
+}
+
+impl Turn<'_> {
+    /// Refuses what the client's role does not allow.
+    pub(super) fn allowed(
+        &self,
+        action: &'static str,
+        decide: impl FnOnce(&Identity) -> Result<Grant<'_>, Denial<'_>>,
+    ) -> Result<(), Refusal> {
+        let identity = self.session.identity();
+        decide(&identity).map(drop).map_err(|denial| {
+            debug!(role = identity.role(), "{action} refused: {denial}");
+            Refusal::Forbidden
+        })
     }
 }
 
@@ -161,6 +185,7 @@ impl DisconnectHandler<Adapter, ()> for Farewell {
         // At once and not in a task: a client that leaves the namespace and enters it again with
         // its next packet must find that it has left.
         self.broker.0.members.depart(&self.session, || ());
+        self.broker.0.expiries.remove(&self.session);
         defer(socket);
         let reason = self.session.link().fate().cause().unwrap_or(match reason {
             DisconnectReason::ClientNSDisconnect => Disconnection::Client,
@@ -178,5 +203,6 @@ impl Drop for Farewell {
     fn drop(&mut self) {
         // For a client that the library gave up before it was told that it is connected.
         self.broker.0.members.depart(&self.session, || ());
+        self.broker.0.expiries.remove(&self.session);
     }
 }

@@ -60,7 +60,7 @@ impl Broker {
     }
 
     /// Puts the mark of the end behind everything that is queued for the session.
-    fn conclude(&self, session: &Session) {
+    pub(super) fn conclude(&self, session: &Session) {
         self.0.members.depart(session, || {
             self.0.sockets.leave_all(session.id());
             session.link().set_ending();

@@ -28,6 +28,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
+use crate::access::Credentials;
 use crate::broker::Broker;
 use crate::broker::admit::Entrance;
 use crate::broker::sockets::Adapter;
@@ -54,7 +55,7 @@ const PATH: &str = "/socket.io";
 /// The library's server, asked in terms of sessions.
 ///
 /// Requests to it are made here from scratch: it sees no header and no query of a client, so that
-/// none of that stays in memory for as long as the session lasts.
+/// none of that stays in memory for as long as the session lasts, but what it shows of who it is.
 #[derive(Clone)]
 pub struct Engine {
     service: SocketIoService<Nowhere, Adapter>,
@@ -95,11 +96,12 @@ impl Engine {
     }
 
     /// Begins a session that polls; the answer is the handshake.
-    pub async fn open_polling(&self, link: Arc<Link>, base64: bool) -> Response<Bytes> {
+    pub async fn open_polling(&self, link: Arc<Link>, shown: Credentials, base64: bool) -> Response<Bytes> {
         let base64 = if base64 { "&b64=1" } else { "" };
         let uri = format!("{PATH}/?EIO={}&transport=polling{base64}", number(link.generation()));
         let mut request = request(Method::GET, &uri, Empty::<Bytes>::new());
         request.extensions_mut().insert(link);
+        request.extensions_mut().insert(shown);
         self.call(request).await
     }
 
@@ -141,6 +143,17 @@ impl Engine {
         self.say(generation, id, "1").await;
     }
 
+    /// Ends a session that is closed and whose client does not poll any more.
+    pub fn bury(&self, link: Arc<Link>) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            link.end();
+            if let Some(id) = link.id() {
+                engine.close_polling(link.generation(), id).await;
+            }
+        });
+    }
+
     /// Says one packet to the library as if the client had; if the session is gone, nobody hears.
     async fn say(&self, generation: Generation, id: &str, packet: &'static str) {
         let packet = [Packet::Text(Bytes::from_static(packet.as_bytes()))];
@@ -149,13 +162,14 @@ impl Engine {
     }
 
     /// Begins a session over a WebSocket whose handshake is done.
-    pub fn open_websocket<S>(&self, link: Arc<Link>, stream: S)
+    pub fn open_websocket<S>(&self, link: Arc<Link>, shown: Credentials, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let uri = format!("{PATH}/?EIO={}&transport=websocket", number(link.generation()));
         let mut request = request(Method::GET, &uri, ());
         request.extensions_mut().insert(link);
+        request.extensions_mut().insert(shown);
         self.start(stream, request);
     }
 

@@ -6,26 +6,34 @@ mod deliver;
 mod dispatch;
 mod ending;
 pub mod engine;
+mod expiry;
 mod members;
+mod reload;
 mod session;
+mod shown;
 mod sockets;
 mod subscribe;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
+use crate::access::Access;
 use crate::config::Limits;
 use crate::config::SlowConsumer;
 use crate::config::SocketIo;
 use crate::protocol::Bounds;
 use crate::protocol::Encoding;
+use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::events::Events;
 use crate::wire::links::Links;
 
 use allowance::Allowance;
 use engine::Engine;
+use expiry::Expiries;
 use members::Members;
+use session::Session;
 use sockets::Sockets;
 
 /// A cheap handle on the broker of this node.
@@ -38,6 +46,9 @@ struct Inner {
     members: Members,
     sockets: Sockets,
     links: Arc<Links>,
+    expiries: Expiries,
+    /// How often everyone has been looked at again.
+    looks: AtomicU64,
     metrics: Events,
 }
 
@@ -48,12 +59,13 @@ pub struct Live {
     rooms_per_client: usize,
     allowance: Allowance,
     slow_consumer: SlowConsumer,
+    access: Arc<Access>,
 }
 
 impl Live {
     /// The part of the configuration that an event depends on.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, access: Arc<Access>) -> Self {
         Self {
             bounds: Bounds {
                 nesting: limits.nesting.get(),
@@ -64,6 +76,7 @@ impl Live {
             rooms_per_client: limits.rooms_per_client.get(),
             allowance: Allowance::new(limits),
             slow_consumer: limits.slow_consumer,
+            access,
         }
     }
 }
@@ -71,23 +84,32 @@ impl Live {
 impl Broker {
     /// A broker without clients, and the engine through which they come.
     #[must_use]
-    pub fn new(socketio: &SocketIo, limits: &Limits, links: Arc<Links>, metrics: Events) -> (Self, Engine) {
+    pub fn new(
+        socketio: &SocketIo,
+        limits: &Limits,
+        access: Arc<Access>,
+        links: Arc<Links>,
+        metrics: Events,
+    ) -> (Self, Engine) {
         let sockets = Sockets::default();
         let broker = Self(Arc::new(Inner {
             encoding: socketio.parser,
-            live: ArcSwap::from_pointee(Live::new(limits)),
+            live: ArcSwap::from_pointee(Live::new(limits, access)),
             members: Members::new(metrics.clone()),
             sockets: sockets.clone(),
             links,
+            expiries: Expiries::default(),
+            looks: AtomicU64::new(0),
             metrics,
         }));
         let engine = Engine::new(socketio, limits, sockets, &broker);
         (broker, engine)
     }
 
-    /// From now on this holds for every event, whoever emits it.
-    pub fn reload(&self, live: Live) {
-        self.0.live.store(Arc::new(live));
+    /// Ends a session for `cause`; what has been queued for it is still delivered.
+    fn end(&self, session: &Session, cause: Disconnection) {
+        session.link().fate().condemn(cause);
+        self.conclude(session);
     }
 
     /// Takes the lock that every event needs, and gives it back: whoever comes back from here has seen

@@ -9,6 +9,12 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
+use arc_swap::ArcSwap;
+use arc_swap::Guard;
+
+use crate::access::Credentials;
+use crate::access::Identity;
+use crate::broker::expiry::Moment;
 use crate::broker::sockets::SocketId;
 use crate::protocol::Room;
 use crate::wire::link::Link;
@@ -18,6 +24,12 @@ use crate::wire::link::Link;
 pub(super) struct Session {
     id: SocketId,
     link: Arc<Link>,
+    /// What it has shown, which is looked at again when the rules change.
+    credentials: Credentials,
+    /// Who it is, by the rules that hold now.
+    identity: ArcSwap<Identity>,
+    /// Its place among those who expire.
+    pub(super) expiry: Mutex<Option<Moment>>,
     /// The rooms it is in; changed only by `Members`, under its lock.
     rooms: Mutex<HashSet<Room>>,
     /// Whether the library sends it what is for everyone.
@@ -27,8 +39,37 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(id: SocketId, link: Arc<Link>) -> Self {
-        Self { id, link, rooms: Mutex::default(), apart: OnceLock::new(), connected: AtomicBool::new(false) }
+    pub(super) fn new(
+        id: SocketId,
+        link: Arc<Link>,
+        credentials: Credentials,
+        identity: Arc<Identity>,
+    ) -> Self {
+        Self {
+            id,
+            link,
+            credentials,
+            identity: ArcSwap::new(identity),
+            expiry: Mutex::default(),
+            rooms: Mutex::default(),
+            apart: OnceLock::new(),
+            connected: AtomicBool::new(false),
+        }
+    }
+
+    /// What it has shown.
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Who it is.
+    pub(super) fn identity(&self) -> Guard<Arc<Identity>> {
+        self.identity.load()
+    }
+
+    /// From now on it is somebody else.
+    pub(super) fn set_identity(&self, identity: Arc<Identity>) {
+        self.identity.store(identity);
     }
 
     /// Its id, which is a secret: whoever knows it can take over a polling session.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
 
+use crate::config::FilePath;
 use crate::config::SocketPath;
 use crate::config::text;
 
@@ -27,6 +28,13 @@ pub struct Admin {
     /// Default: `true`. Takes effect: at restart.
     pub metrics: bool,
 
+    /// File with a token, and nothing else, without which `/readyz` and `/metrics` are refused:
+    /// `Authorization: Bearer …`. `/healthz` stays open.
+    ///
+    /// Default: none. Takes effect: on reload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<FilePath>,
+
     /// Path of a unix socket, for the broker's own user only, over which
     /// `socketio-humble-broker reload` asks for a reload and waits for its outcome.
     ///
@@ -35,9 +43,21 @@ pub struct Admin {
     pub control_socket: Option<SocketPath>,
 }
 
+impl Admin {
+    /// This section, with everything of `wanted` that a reload can change.
+    pub(super) fn reloaded(&self, wanted: &Self) -> Self {
+        Self {
+            listen: self.listen.clone(),
+            metrics: self.metrics,
+            token_file: wanted.token_file.clone(),
+            control_socket: self.control_socket.clone(),
+        }
+    }
+}
+
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: None, metrics: true, control_socket: None }
+        Self { listen: None, metrics: true, token_file: None, control_socket: None }
     }
 }
 

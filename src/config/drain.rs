@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::config::Delay;
+use crate::config::contradiction::Contradiction;
+use crate::config::contradiction::Step;
 
 /// How the broker stops.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -31,10 +33,13 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// What is wrong between keys, and the key that it is said of.
-    pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+    /// What is wrong between keys.
+    pub(super) fn contradiction(&self) -> Option<Contradiction> {
         let late = !self.notice.get().is_zero() && self.notice >= self.timeout;
-        late.then_some(("notice", "`timeout` is over by then; write less than that"))
+        late.then(|| {
+            let place = vec![Step::Key("drain"), Step::Key("notice")];
+            Contradiction::new(place, "`timeout` is over by then; write less than that")
+        })
     }
 
     /// The time over which sessions end: of what the notice leaves, a quarter is kept back for the last

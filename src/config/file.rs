@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,7 +11,9 @@ use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
 
+use crate::config::Error;
 use crate::config::text;
+use crate::failure::Failure;
 
 /// The variable by which a service manager says where the credentials of a service are
 /// (systemd.exec(5), `LoadCredential=`).
@@ -31,6 +34,22 @@ impl FilePath {
     /// When it is among the credentials of a service, and this process has none.
     pub fn locate(&self) -> Result<PathBuf, String> {
         self.locate_in(env::var_os(CREDENTIALS))
+    }
+
+    /// What is in the file, which `key` names.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is no regular file: a reload would wait for a pipe that nobody writes
+    /// into, and hear no signal meanwhile.
+    pub fn read(&self, key: &str) -> Result<Vec<u8>, Failure> {
+        let named = |reason: &dyn fmt::Display| Failure::Config(format!("{key}: {reason}"));
+        let file = self.locate().map_err(|reason| named(&reason))?;
+        let unreadable = |error| named(&Error::Unreadable { file: file.clone(), error });
+        if !fs::metadata(&file).map_err(unreadable)?.is_file() {
+            return Err(named(&format!("cannot use {self}: it is not a regular file")));
+        }
+        fs::read(&file).map_err(unreadable)
     }
 
     fn locate_in(&self, credentials: Option<OsString>) -> Result<PathBuf, String> {

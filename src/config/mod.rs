@@ -3,19 +3,26 @@
 //! `config/broker.toml` explains every key to operators; the fields of the sections say the same to
 //! readers of the code. Defaults are stated in the `Default` of each section and nowhere else.
 
+mod access;
 mod admin;
 mod changes;
+mod contradiction;
+mod discretion;
 mod drain;
 mod error;
 mod file;
+mod jwt;
 mod limits;
 mod log;
 mod origins;
+mod pattern;
 mod proxies;
 mod server;
+mod sha256;
 mod socket;
 mod socketio;
 mod sources;
+mod table;
 mod text;
 mod tls;
 mod units;
@@ -24,12 +31,22 @@ use serde::Deserialize;
 use serde::Serialize;
 use toml::de::Deserializer;
 
+use contradiction::Contradiction;
+
+pub use access::Access;
+pub use access::Certificate;
+pub use access::Role;
+pub use access::RoleLimits;
+pub use access::Rules;
+pub use access::StaticToken;
 pub use admin::Admin;
 pub use admin::Listen;
 pub use changes::Reloaded;
 pub use drain::Drain;
 pub use error::Error;
 pub use file::FilePath;
+pub use jwt::Algorithm;
+pub use jwt::Jwt;
 pub use limits::HeaderSize;
 pub use limits::Limits;
 pub use limits::Nesting;
@@ -38,10 +55,13 @@ pub use log::Filter;
 pub use log::Format;
 pub use log::Log;
 pub use origins::Origins;
+pub use pattern::Part;
+pub use pattern::Pattern;
 pub use proxies::Proxies;
 pub use server::Host;
 pub use server::RequestPath;
 pub use server::Server;
+pub use sha256::Sha256;
 pub use socket::SocketMode;
 pub use socket::SocketPath;
 pub use socketio::SocketIo;
@@ -63,16 +83,25 @@ pub const SHIPPED: &str = include_str!("../../config/broker.toml");
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Config {
     /// Where and for whom the broker listens.
+    #[serde(deserialize_with = "table::one")]
     pub server: Server,
     /// What operators ask while it runs.
+    #[serde(deserialize_with = "table::one")]
     pub admin: Admin,
     /// How clients are spoken to.
+    #[serde(deserialize_with = "table::one")]
     pub socketio: SocketIo,
     /// What one client may cost the others, and the node.
+    #[serde(deserialize_with = "table::one")]
     pub limits: Limits,
+    /// Who clients are, and what each may do; without it everyone may do everything.
+    #[serde(deserialize_with = "table::optional", skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// How the broker stops.
+    #[serde(deserialize_with = "table::one")]
     pub drain: Drain,
     /// What is logged, and how.
+    #[serde(deserialize_with = "table::one")]
     pub log: Log,
 }
 
@@ -84,17 +113,19 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, Error> {
         let document = sources.read()?;
         let table = sources.merge(&document)?;
-        let place = |section, key| Some(table.get_ref().get(section)?.get_ref().as_table()?.get(key)?.span());
         let config = Self::deserialize(Deserializer::from(table.clone()))
-            .map_err(|error| sources.blame(&document, error.span(), error.message()))?;
-        for (section, contradiction) in
-            [("server", config.server.contradiction()), ("drain", config.drain.contradiction())]
-        {
-            if let Some((key, message)) = contradiction {
-                return Err(sources.blame(&document, place(section, key), message));
-            }
+            .map_err(|error| sources.blame(&document, table.get_ref(), error.span(), error.message()))?;
+        match config.contradiction() {
+            Some(found) => Err(sources.blame(&document, table.get_ref(), found.span(&table), &found.message)),
+            None => Ok(config),
         }
-        Ok(config)
+    }
+
+    /// What is wrong between keys.
+    fn contradiction(&self) -> Option<Contradiction> {
+        let has_client_ca = self.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let access = || self.access.as_ref()?.contradiction(has_client_ca);
+        self.server.contradiction().or_else(|| self.drain.contradiction()).or_else(access)
     }
 
     /// What takes the place of this configuration when `wanted` is loaded while the broker runs.
@@ -104,9 +135,10 @@ impl Config {
         // someone has decided whether it reloads.
         let config = Self {
             server: self.server.reloaded(&wanted.server),
-            admin: self.admin.clone(),
+            admin: self.admin.reloaded(&wanted.admin),
             socketio: self.socketio.clone(),
             limits: self.limits.reloaded(&wanted.limits),
+            access: wanted.access.clone(),
             drain: wanted.drain.clone(),
             log: wanted.log.clone(),
         };
@@ -188,37 +220,150 @@ mod tests {
     fn a_key_that_nobody_knows_is_refused_in_every_table_of_every_file() {
         let mut tables = 0;
         for (file, text) in files() {
-            for mutant in mutants(&text.parse().unwrap()) {
+            for (path, mutant) in mutants(&text.parse().unwrap()) {
                 let text = mutant.to_string();
-                let line = 1 + text.lines().position(|line| line == "bogus = 1").unwrap();
                 let refusal = load(&text, &[], &[]).unwrap_err();
-                let expected = format!("/etc/broker.toml:{line}:1: unknown key `bogus`, expected ");
+                let line = 1 + text.lines().position(|line| line == "bogus = 1").unwrap();
+                // Nothing is repeated of access. Roles are called as the operator likes, so there it is a
+                // role, and a wrong one.
+                let (reason, shown) = match &path[..] {
+                    [access, roles] if access == "access" && roles == "roles" => {
+                        ("9: invalid type: integer, expected a table", String::new())
+                    }
+                    [access, ..] if access == "access" => ("1: unknown key, expected ", String::new()),
+                    _ => {
+                        let margin = " ".repeat(line.to_string().len());
+                        let shown = format!("\n{margin} |\n{line} | bogus\n{margin} | ^^^^^");
+                        ("1: unknown key `bogus`, expected ", shown)
+                    }
+                };
+                let expected = format!("/etc/broker.toml:{line}:{reason}");
                 assert!(refusal.starts_with(&expected), "{}: {refusal}", file.display());
-                assert!(refusal.ends_with(&format!(
-                    "\n{line} | bogus = 1\n{:1$} | ^^^^^",
-                    "",
-                    line.to_string().len()
-                )));
+                assert!(refusal.ends_with(&shown) && (refusal.lines().count() == 4) != shown.is_empty());
                 tables += 1;
             }
         }
-        assert!(tables >= 10, "{tables}");
+        assert!(tables >= 40, "{tables}");
     }
 
-    /// Copies of `table` that each have one key too many, in each table in turn.
-    fn mutants(table: &Table) -> Vec<Table> {
-        let mut mutant = table.clone();
-        mutant.insert("bogus".to_owned(), Value::Integer(1));
-        let mut all = vec![mutant];
-        for (key, value) in table {
-            let Value::Table(inner) = value else { continue };
-            for mutant in mutants(inner) {
-                let mut outer = table.clone();
-                outer.insert(key.clone(), Value::Table(mutant));
-                all.push(outer);
+    /// Copies of `table` that each have one key too many, in each table in turn, and where that is.
+    fn mutants(table: &Table) -> Vec<(Vec<String>, Table)> {
+        let paths = paths(&Value::Table(table.clone()));
+        let mutant = |path: Vec<String>| {
+            let mut mutant = table.clone();
+            at(&mut mutant, &path).insert("bogus".to_owned(), Value::Integer(1));
+            (path, mutant)
+        };
+        paths.into_iter().map(mutant).collect()
+    }
+
+    /// The paths of all tables in `value`, its own first; a number is an element of an array.
+    fn paths(value: &Value) -> Vec<Vec<String>> {
+        let (mut paths, inner): (_, Vec<(String, &Value)>) = match value {
+            Value::Table(table) => {
+                (vec![vec![]], table.iter().map(|(key, value)| (key.clone(), value)).collect())
+            }
+            Value::Array(all) => {
+                (vec![], all.iter().enumerate().map(|(number, value)| (number.to_string(), value)).collect())
+            }
+            _ => (vec![], vec![]),
+        };
+        for (step, value) in inner {
+            paths.extend(self::paths(value).into_iter().map(|path| [vec![step.clone()], path].concat()));
+        }
+        paths
+    }
+
+    /// The table at `path`.
+    fn at<'a>(table: &'a mut Table, path: &[String]) -> &'a mut Table {
+        let Some((step, path)) = path.split_first() else { return table };
+        match (&mut table[step], path.split_first()) {
+            (Value::Array(all), Some((number, path))) => {
+                at(all[number.parse::<usize>().unwrap()].as_table_mut().unwrap(), path)
+            }
+            (value, _) => at(value.as_table_mut().unwrap(), path),
+        }
+    }
+
+    /// What the shipped file explains of access, by the tables that it is about; and what it shows.
+    fn access() -> (Vec<(&'static str, &'static str)>, Table) {
+        let (_, text) = SHIPPED.split_once("\n# [access]\n").unwrap();
+        let (explained, shown) = text.split("\n\n").next().unwrap().split_once("\n# [access]\n").unwrap();
+        let tables = explained.split("\n# [").map(|text| {
+            let name = text.trim_start_matches('[').split([']', '\n']).next().unwrap();
+            (if name.starts_with("access.") { name.trim_end_matches(".NAME") } else { "access" }, text)
+        });
+        let shown: String =
+            shown.lines().flat_map(|line| [line.trim_start_matches(['#', ' ']), "\n"]).collect();
+        (tables.collect(), format!("[access]\n{shown}").parse().unwrap())
+    }
+
+    #[test]
+    fn the_shipped_file_explains_and_shows_every_key_of_access() {
+        const TLS: &str = "server.tls={ certificate = 'a', key = 'b', client_ca = 'c' }";
+        let (tables, shown) = access();
+        let load = |table: &Table| load(&table.to_string(), &[], &[TLS]);
+        assert!(load(&shown).is_ok(), "{:?}", load(&shown));
+        let mut keys = 0;
+        for (path, mutant) in
+            mutants(&shown).into_iter().skip(1).filter(|(path, _)| *path != ["access", "roles"])
+        {
+            let name = path.join(".");
+            let (_, text) = tables.iter().rfind(|(table, _)| name.starts_with(table)).unwrap();
+            let refusal = load(&mutant).unwrap_err();
+            let (_, known) = refusal.lines().next().unwrap().split_once("unknown key, expected ").unwrap();
+            for key in known.split('`').skip(1).step_by(2) {
+                keys += 1;
+                // What is a table of its own is explained there.
+                if tables.iter().any(|(table, _)| *table == format!("{name}.{key}")) {
+                    continue;
+                }
+                let is_its = |line: &str| {
+                    let names = line.trim_start_matches(['#', ' ']).split(':').next().unwrap();
+                    names.split(", ").any(|name| name == key)
+                };
+                let mut explanation = text.lines().skip_while(|line| !is_its(line));
+                let first = explanation.next();
+                let first = first.unwrap_or_else(|| panic!("{name}.{key} is not explained in {text}"));
+                assert!(SHIPPED.contains(&format!("{key} = ")), "{name}.{key} is not shown");
+                let mut without = shown.clone();
+                let value = at(&mut without, &path).remove(key);
+                // What is one of several ways need not be shown everywhere; a table has no default.
+                if value.is_none_or(|value| value.is_table()) {
+                    continue;
+                }
+                let explanation: Vec<_> = std::iter::once(first)
+                    .chain(explanation.take_while(|line| line.starts_with("#  ")))
+                    .collect();
+                let explanation = explanation.join(" ");
+                let stated = explanation.split_once("Default: ").map(|(_, default)| default);
+                let Ok(config) = load(&without) else {
+                    assert_eq!(stated, None, "{name}.{key} must be there");
+                    continue;
+                };
+                let mut defaults = Table::try_from(config).unwrap();
+                let default =
+                    at(&mut defaults, &path).get(key).map_or("not set".to_owned(), ToString::to_string);
+                let is_stated = stated.and_then(|stated| stated.strip_prefix(&default));
+                assert!(
+                    is_stated.is_some_and(|rest| rest.starts_with(['.', ','])),
+                    "{name}.{key}: {explanation}"
+                );
             }
         }
-        all
+        assert!(keys >= 60, "{keys}");
+    }
+
+    #[test]
+    fn all_of_access_is_replaced_by_a_reload() {
+        let (_, shown) = access();
+        let tls = "[server.tls]\ncertificate = 'a'\nkey = 'b'\nclient_ca = 'c'\n";
+        let with = load(&format!("{tls}{shown}"), &[], &[]).unwrap();
+        let without = load(tls, &[], &[]).unwrap();
+        let (came, went) = (without.reloaded(&with), with.reloaded(&without));
+        assert_eq!((came.changed, came.config), (vec!["access".to_owned()], with));
+        assert_eq!((went.changed, went.config), (vec!["access".to_owned()], without));
+        assert!(came.needs_restart.is_empty() && went.needs_restart.is_empty());
     }
 
     #[test]
@@ -275,7 +420,7 @@ mod tests {
             "[server]\nhost = '::'\nport = 1\nunix_socket = '/c'\nunix_socket_mode = '0600'\npath = '/a'\n\
              allowed_origins = []\ntrusted_proxies = ['unix']\nproxy_protocol = true\nworkers = 1\n\
              tls = { certificate = 'b', key = 'b', client_ca = 'b' }\n\
-             [admin]\nlisten = '[::1]:2'\nmetrics = false\ncontrol_socket = '/d'\n\
+             [admin]\nlisten = '[::1]:2'\nmetrics = false\ntoken_file = '/e'\ncontrol_socket = '/d'\n\
              [socketio]\ntransports = ['polling']\nengine_io_3 = false\nparser = 'msgpack'\n\
              ping_interval = '1s'\nping_timeout = '1s'\nconnect_timeout = '1s'\nupgrade_timeout = '1s'\n\
              [limits]\nmax_payload = '1 KiB'\nattachments = 1\nnesting = 1\nconnections = 1\n\
@@ -411,7 +556,8 @@ mod tests {
             (
                 "HUMBLE_BROKER_LIMIT__NESTING",
                 "1",
-                "unknown key `limit`, expected one of `server`, `admin`, `socketio`, `limits`, `drain`, `log`",
+                "unknown key `limit`, expected one of `server`, `admin`, `socketio`, `limits`, `access`, `drain`, \
+                 `log`",
             ),
             ("HUMBLE_BROKER_PORT", "5000", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),
             ("HUMBLE_BROKER_SERVER__", "5000", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),
@@ -435,7 +581,7 @@ mod tests {
             assert_eq!(load("", &[], &[setting]), Err(format!("--set {name}: {refusal}")));
         }
         let refusal = load(SHIPPED, &[], &["server.allowed_origins=['a]"]).unwrap_err();
-        assert!(refusal.starts_with("--set server.allowed_origins: `['a]` is not a value: "), "{refusal}");
+        assert!(refusal.starts_with("--set server.allowed_origins: this is not a value: "), "{refusal}");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::config::Proxies;
 use crate::config::SocketMode;
 use crate::config::SocketPath;
 use crate::config::Tls;
+use crate::config::contradiction::Contradiction;
+use crate::config::contradiction::Step;
+use crate::config::table;
 use crate::config::text;
 
 /// Where and for whom the broker listens.
@@ -72,7 +75,7 @@ pub struct Server {
     /// What encrypts the connections of clients; without it they are not encrypted.
     ///
     /// Default: none. Takes effect: at restart; its files are read again on reload.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "table::optional", skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
 
@@ -97,13 +100,14 @@ impl Server {
         }
     }
 
-    /// What is wrong between keys, and the key that it is said of.
-    pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+    /// What is wrong between keys.
+    pub(super) fn contradiction(&self) -> Option<Contradiction> {
         let lonely = self.proxy_protocol && self.trusted_proxies.is_empty();
-        lonely.then_some((
-            "proxy_protocol",
-            "nobody is trusted to send a header; write the proxies into `trusted_proxies`",
-        ))
+        lonely.then(|| {
+            let place = vec![Step::Key("server"), Step::Key("proxy_protocol")];
+            let message = "nobody is trusted to send a header; write the proxies into `trusted_proxies`";
+            Contradiction::new(place, message)
+        })
     }
 
     /// Threads that serve connections; `None` is one per core.

@@ -16,6 +16,7 @@ use toml::de::DeTable;
 use toml::de::DeValue;
 
 use crate::config::Error;
+use crate::config::discretion::Discretion;
 
 /// The file that is read, if it is there, when none is named.
 pub const DEFAULT_FILE: &str = "/etc/socketio-humble-broker/broker.toml";
@@ -95,15 +96,18 @@ impl Sources {
         let text = String::from_utf8(bytes).map_err(|error| {
             let start = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes());
-            Error::in_file(file, &text, start..start, "this is not UTF-8, as all TOML must be")
+            Error::in_text(file, &text, start..start, "this is not UTF-8, as all TOML must be")
         })?;
         Ok(Document { file, text })
     }
 
     /// The table of `document`, with everything set that the overrides set.
     pub(super) fn merge<'a>(&'a self, document: &'a Document<'_>) -> Result<Spanned<DeTable<'a>>, Error> {
-        let mut table =
-            DeTable::parse(&document.text).map_err(|error| document.error(error.span(), error.message()))?;
+        let mut table = DeTable::parse(&document.text).map_err(|error| {
+            // Only a text that ends too early is wrong at no place in it.
+            let span = error.span().unwrap_or(document.text.len()..document.text.len());
+            Error::in_text(document.file, &document.text, span, error.message())
+        })?;
         for (position, layer) in self.overrides.iter().enumerate() {
             let value = layer.value()?;
             layer.set(table.get_mut(), value, document.beyond(position));
@@ -111,14 +115,24 @@ impl Sources {
         Ok(table)
     }
 
-    /// Names the source of what is wrong at `span` of a merged table.
-    pub(super) fn blame(&self, document: &Document<'_>, span: Option<Range<usize>>, message: &str) -> Error {
-        let start = span.as_ref().map_or(0, |span| span.start);
-        let culprit =
-            start.checked_sub(document.beyond(0).start).and_then(|position| self.overrides.get(position));
-        match culprit {
-            Some(layer) => Error::in_override(&layer.name, message),
-            None => document.error(span, message),
+    /// Names the source of what is wrong at `span` of `table`, which has been merged.
+    pub(super) fn blame(
+        &self,
+        document: &Document<'_>,
+        table: &DeTable<'_>,
+        span: Option<Range<usize>>,
+        message: &str,
+    ) -> Error {
+        let span = span.unwrap_or_default();
+        let culprit = span
+            .start
+            .checked_sub(document.beyond(0).start)
+            .and_then(|position| self.overrides.get(position));
+        if let Some(layer) = culprit {
+            layer.error(message)
+        } else {
+            let discretion = Discretion::of_place(table, &span);
+            Error::in_file(document.file, &document.text, span, message, discretion)
         }
     }
 }
@@ -151,12 +165,6 @@ impl Document<'_> {
         let start = self.text.len() + 1 + position;
         start..start
     }
-
-    fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
-        // Only a text that ends too early is wrong at no place in it.
-        let span = span.unwrap_or(self.text.len()..self.text.len());
-        Error::in_file(self.file, &self.text, span, message)
-    }
 }
 
 /// One key that is set by an environment variable or a flag.
@@ -187,11 +195,11 @@ impl Override {
         let name = format!("{PREFIX}{key}");
         let Some((tables, key)) = path(&key.to_ascii_lowercase(), "__") else {
             let message = format!("names no key; write it like `{PREFIX}SERVER__PORT`");
-            return Err(Error::in_override(&name, &message));
+            return Err(Error::in_override(&name, &message, Discretion::Open));
         };
         match value.into_string() {
             Ok(text) => Ok(Self { name, tables, key, text }),
-            Err(_) => Err(Error::in_override(&name, "its value is not UTF-8")),
+            Err(_) => Err(Error::in_override(&name, "its value is not UTF-8", Discretion::Open)),
         }
     }
 
@@ -201,12 +209,16 @@ impl Override {
         match DeValue::parse(&self.text) {
             Ok(value) => Ok(value.into_inner()),
             // `['a]` can only have been meant as TOML; `[::1]:9091` is an address.
-            Err(error) if is_enclosed(&self.text) => Err(Error::in_override(
-                &self.name,
-                &format!("`{}` is not a value: {}", self.text, error.message()),
-            )),
+            Err(error) if is_enclosed(&self.text) => {
+                Err(self.error(&format!("this is not a value: {}", error.message())))
+            }
             Err(_) => Ok(DeValue::String(self.text.as_str().into())),
         }
+    }
+
+    fn error(&self, message: &str) -> Error {
+        let way = self.tables.iter().chain([&self.key]);
+        Error::in_override(&self.name, message, Discretion::of_way(way))
     }
 
     fn set<'a>(&'a self, mut table: &mut DeTable<'a>, value: DeValue<'a>, span: Range<usize>) {

@@ -21,6 +21,7 @@ use tokio::time::interval;
 use tracing::error;
 use tracing::info;
 
+use crate::access::Access;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::config::Sources;
@@ -40,7 +41,6 @@ use crate::http::health::Health;
 use crate::http::health::Phase;
 use crate::http::live;
 use crate::http::live::Live;
-use crate::http::polling;
 use crate::http::public;
 use crate::http::tls::Credentials;
 use crate::http::tls::Tls;
@@ -91,7 +91,9 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
 ///
 /// When one of them cannot be used.
 pub fn check(config: &Config) -> Result<(), Failure> {
-    config.server.tls.as_ref().map(Credentials::read).transpose().map(drop)
+    config.server.tls.as_ref().map(Credentials::read).transpose()?;
+    reload::operators(config)?;
+    Access::read(config.access.as_ref(), None, None).map(drop)
 }
 
 /// A daemon that serves.
@@ -125,16 +127,24 @@ impl Daemon {
         let gate = Gate::public(&config.limits, descriptors::connections(config.limits.connections)?);
         let metrics = Metrics::install()?;
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
-        let (broker, engine) =
-            Broker::new(&config.socketio, &config.limits, links.clone(), metrics.events.clone());
+        let credentials = config.server.tls.as_ref().map(Credentials::read).transpose()?;
+        let access = access(&config, credentials.as_ref())?;
+        let (broker, engine) = Broker::new(
+            &config.socketio,
+            &config.limits,
+            access.clone(),
+            links.clone(),
+            metrics.events.clone(),
+        );
 
-        let tls = config.server.tls.as_ref().map(Credentials::read).transpose()?.map(Tls::new);
+        let tls = credentials.map(Tls::new);
         let Listeners { public, admin, control, outlived, bound } =
             Listeners::bind(&config.server, &config.admin, sockets).await?;
 
         let phase = watch::Sender::new(Phase::Serving);
         let health = Health::new(phase.subscribe(), gate.clone());
-        let live: live::Current = Arc::new(ArcSwap::from_pointee(Live::new(&config.server, &config.limits)));
+        let live = Live::new(&config.server, &config.limits, reload::operators(&config)?);
+        let live: live::Current = Arc::new(ArcSwap::from_pointee(live));
         let endpoint = Endpoint {
             engine: engine.clone(),
             links: links.clone(),
@@ -148,7 +158,7 @@ impl Daemon {
         };
         let mut routes = public::routes(config.server.path.as_str(), endpoint);
         let for_operators = admin::routes(
-            Admin { health, metrics: metrics.clone(), links: links.clone() },
+            Admin { health, metrics: metrics.clone(), links: links.clone(), live: live.clone() },
             config.admin.metrics,
         );
         let terms =
@@ -178,7 +188,11 @@ impl Daemon {
         let terms = Terms { entrance: Entrance::for_clients(&config.server, tls.clone()), ..terms };
         let stage = clients.subscribe();
         supervisor.spawn("public listener", http::serve(public, routes, gate.clone(), terms, stage));
-        supervisor.spawn("patrol", links.clone().patrol(move |link| polling::bury(&engine, link)));
+        supervisor.spawn("patrol", links.clone().patrol(move |link| engine.bury(link)));
+        supervisor.spawn("expiry", broker.clone().expire());
+        let keys = watch::Sender::new(access.jwks().cloned());
+        let known = broker.clone();
+        supervisor.spawn("keys", http::keys::keep(keys.subscribe(), move || known.identify_all()));
         supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone()));
         let with = if tls.is_some() { "with" } else { "without" };
         info!("serving clients on {} {with} TLS, operators on {}", bound.public, bound.admin);
@@ -186,7 +200,8 @@ impl Daemon {
         let mut sources = sources.clone();
         sources.hold();
         let reloads = metrics.reloads.clone();
-        let reload = Reload { sources, config, broker, links, gate, live, tls, logger, metrics: reloads };
+        let reload =
+            Reload { sources, config, broker, access, keys, links, gate, live, tls, logger, reloads };
         Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, clients, outlived, operators })
     }
 
@@ -230,6 +245,15 @@ impl Daemon {
         systemd::reloaded(&self.bound);
         outcome
     }
+}
+
+/// Who may do what; that nobody has said so is said once.
+fn access(config: &Config, credentials: Option<&Credentials>) -> Result<Arc<Access>, Failure> {
+    let access = Access::read(config.access.as_ref(), credentials.and_then(Credentials::authorities), None)?;
+    if !access.has_rules() {
+        info!("there is no [access]: whoever reaches the broker may do everything");
+    }
+    Ok(Arc::new(access))
 }
 
 async fn upkeep(metrics: Metrics, gate: Gate) {

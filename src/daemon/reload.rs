@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tracing::error;
 use tracing::info;
 use tracing::warn;
 
+use crate::access::Access;
+use crate::access::Secret;
 use crate::broker;
 use crate::broker::Broker;
 use crate::config::Config;
@@ -14,6 +17,7 @@ use crate::config::Sources;
 use crate::daemon::descriptors;
 use crate::failure::Failure;
 use crate::http::gate::Gate;
+use crate::http::keys::Wanted;
 use crate::http::live;
 use crate::http::live::Live;
 use crate::http::tls::Credentials;
@@ -30,12 +34,16 @@ pub(super) struct Reload {
     pub(super) sources: Sources,
     pub(super) config: Config,
     pub(super) broker: Broker,
+    /// The rules that hold.
+    pub(super) access: Arc<Access>,
+    /// Where keys are fetched from.
+    pub(super) keys: watch::Sender<Wanted>,
     pub(super) links: Arc<Links>,
     pub(super) gate: Gate,
     pub(super) live: live::Current,
     pub(super) tls: Option<Tls>,
     pub(super) logger: Logger,
-    pub(super) metrics: Reloads,
+    pub(super) reloads: Reloads,
 }
 
 impl Reload {
@@ -45,15 +53,15 @@ impl Reload {
         let outcome = self.prepare().map(|prepared| self.commit(prepared));
         match &outcome {
             Ok(reloaded) => {
-                self.metrics.succeeded();
-                self.metrics.needs_restart(&reloaded.needs_restart);
+                self.reloads.succeeded();
+                self.reloads.needs_restart(&reloaded.needs_restart);
                 info!("reloaded {}: {}", self.sources, changes(&reloaded.changed));
                 if !reloaded.needs_restart.is_empty() {
                     warn!("{}", waiting(&reloaded.needs_restart));
                 }
             }
             Err(failure) => {
-                self.metrics.failed();
+                self.reloads.failed();
                 error!("reload refused, what was in force stays in force: {failure}");
             }
         }
@@ -63,23 +71,29 @@ impl Reload {
     fn prepare(&self) -> Result<Prepared, Failure> {
         let reloaded = self.config.reloaded(&Config::load(&self.sources)?);
         let config = &reloaded.config;
+        let credentials = config.server.tls.as_ref().map(Credentials::read).transpose()?;
+        let authorities = credentials.as_ref().and_then(Credentials::authorities);
         Ok(Prepared {
-            credentials: config.server.tls.as_ref().map(Credentials::read).transpose()?,
+            credentials,
             places: descriptors::connections(config.limits.connections)?,
+            operators: operators(config)?,
+            access: Arc::new(Access::read(config.access.as_ref(), authorities, Some(&self.access))?),
             log: self.logger.prepare(&config.log)?,
             reloaded,
         })
     }
 
     fn commit(&mut self, prepared: Prepared) -> Reloaded {
-        let Prepared { credentials, places, log, reloaded } = prepared;
+        let Prepared { credentials, places, operators, access, log, reloaded } = prepared;
         self.sources.hold();
         self.config = reloaded.config.clone();
         let Config { server, limits, .. } = &self.config;
-        self.broker.reload(broker::Live::new(limits));
+        self.broker.reload(broker::Live::new(limits, access.clone()));
+        self.keys.send_replace(access.jwks().cloned());
+        self.access = access;
         self.links.reload(limits);
         self.gate.reload(limits, places);
-        self.live.store(Arc::new(Live::new(server, limits)));
+        self.live.store(Arc::new(Live::new(server, limits, operators)));
         if let (Some(tls), Some(credentials)) = (&self.tls, credentials) {
             tls.replace(credentials);
         }
@@ -93,7 +107,14 @@ struct Prepared {
     reloaded: Reloaded,
     credentials: Option<Credentials>,
     places: usize,
+    operators: Option<Secret>,
+    access: Arc<Access>,
     log: log::Prepared,
+}
+
+/// What operators must show, if anything.
+pub(super) fn operators(config: &Config) -> Result<Option<Secret>, Failure> {
+    config.admin.token_file.as_ref().map(|file| Secret::read("admin.token_file", file)).transpose()
 }
 
 /// The outcome in words, for who has asked.

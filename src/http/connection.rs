@@ -25,9 +25,11 @@ use tokio::time::Instant;
 use tokio::time::timeout;
 use tower_service::Service as _;
 
+use crate::access::Names;
 use crate::http::Stage;
 use crate::http::entrance::Connection;
 use crate::http::entrance::Entrance;
+use crate::http::entrance::names;
 use crate::http::gate::Place;
 use crate::http::gate::Standing;
 use crate::http::listener::Socket;
@@ -90,6 +92,7 @@ impl Arrival {
         let refused = standing.refused().is_some();
         let service = Service {
             peer,
+            names: None,
             kill,
             standing,
             routes,
@@ -108,6 +111,8 @@ impl Arrival {
 /// What answers the requests on one connection.
 struct Service {
     peer: Peer,
+    /// Those in the peer's certificate.
+    names: Option<Arc<Names>>,
     kill: Arc<Kill>,
     standing: Standing,
     routes: Router,
@@ -129,8 +134,9 @@ impl Service {
         }
     }
 
-    async fn converse(self, stream: Connection, mut stage: watch::Receiver<Stage>) {
+    async fn converse(mut self, stream: Connection, mut stage: watch::Receiver<Stage>) {
         let now = stage.clone();
+        self.names = names(&stream);
         // The count of headers is bounded too: hyper reads 100 of them, and refuses more with 431.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -167,6 +173,9 @@ impl Service {
         request.extensions_mut().insert(self.peer.clone());
         request.extensions_mut().insert(self.kill.clone());
         request.extensions_mut().insert(self.standing.clone());
+        if let Some(names) = &self.names {
+            request.extensions_mut().insert(names.clone());
+        }
         let answer = (!too_large).then(|| self.routes.clone().call(request));
         async move {
             let mut response = match answer {

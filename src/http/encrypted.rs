@@ -10,6 +10,7 @@ use std::task::ready;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
 
 /// A stream that is encrypted.
@@ -29,6 +30,11 @@ impl<S> Encrypted<S> {
     /// The stream after its handshake.
     pub(super) fn new(stream: TlsStream<S>) -> Self {
         Self { stream: Box::new(stream), taken: 0 }
+    }
+
+    /// The certificate that the peer has shown, and those of its authorities behind it.
+    pub(super) fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.stream.get_ref().1.peer_certificates()
     }
 }
 

@@ -14,6 +14,7 @@ use axum::response::Response;
 
 use crate::broker::engine::Engine;
 use crate::config::Transports;
+use crate::http::credentials;
 use crate::http::gate::Gate;
 use crate::http::gate::Standing;
 use crate::http::health::Health;
@@ -146,7 +147,8 @@ impl Asked {
         match (self.transport, self.id.as_deref()) {
             (Transport::Polling, None) => {
                 let permit = endpoint.admit(&request)?;
-                Ok(polling::open(&endpoint, &self, permit, &kill).await)
+                let shown = credentials::of(&request);
+                Ok(polling::open(&endpoint, &self, shown, permit, &kill).await)
             }
             (Transport::Polling, Some(id)) if request.method() == Method::POST => {
                 polling::post(&endpoint, id, request).await

@@ -10,6 +10,7 @@ use tokio::time::timeout_at;
 use tokio_util::either::Either;
 use tracing::debug;
 
+use crate::access::Names;
 use crate::config::Proxies;
 use crate::config::Server;
 use crate::http::encrypted::Encrypted;
@@ -24,6 +25,14 @@ use crate::wire::guard::Guarded;
 ///
 /// TLS is above the guard, so that bytes are counted, and their age is seen, as they are on the wire.
 pub(super) type Connection = Either<Guarded<Socket>, Encrypted<Guarded<Socket>>>;
+
+/// The names in the certificate that the peer has shown.
+pub(super) fn names(connection: &Connection) -> Option<Arc<Names>> {
+    match connection {
+        Either::Left(_) => None,
+        Either::Right(encrypted) => encrypted.certificates().map(|chain| Arc::new(Names::of(chain))),
+    }
+}
 
 /// What the connections of one listener pass; by default nothing.
 #[derive(Clone, Default)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::access::Secret;
 use crate::config::Limits;
 use crate::config::Origins;
 use crate::config::Server;
@@ -26,6 +27,8 @@ pub struct Live {
     pub(super) write_stall: Duration,
     /// How long the body of a request may take.
     pub(super) body_timeout: Duration,
+    /// What operators must show, for all but the health.
+    pub(super) operators: Option<Secret>,
     /// The web pages that may connect.
     pub(super) origins: Origins,
 }
@@ -33,13 +36,14 @@ pub struct Live {
 impl Live {
     /// The part of the configuration that connections and requests depend on.
     #[must_use]
-    pub fn new(server: &Server, limits: &Limits) -> Self {
+    pub fn new(server: &Server, limits: &Limits, operators: Option<Secret>) -> Self {
         Self {
             header_timeout: limits.header_timeout.get(),
             header_size: limits.header_size.bytes(),
             requests: limits.requests_per_connection(),
             write_stall: limits.write_stall.get(),
             body_timeout: limits.body_timeout.get(),
+            operators,
             origins: server.allowed_origins.clone(),
         }
     }

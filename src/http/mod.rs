@@ -5,11 +5,13 @@ pub mod admin;
 mod body;
 mod connection;
 pub mod control;
+mod credentials;
 mod encrypted;
 pub mod engine_io;
 pub mod entrance;
 pub mod gate;
 pub mod health;
+pub mod keys;
 pub mod listener;
 pub mod live;
 mod peer;
@@ -144,7 +146,7 @@ mod tests {
         let listener = Listener::for_operators(&anywhere).await.unwrap();
         let address = listener.address().unwrap();
         let stage = watch::Sender::new(Stage::Open);
-        let live = Live::new(&Server::default(), &Limits::default());
+        let live = Live::new(&Server::default(), &Limits::default(), None);
         let terms = Terms {
             entrance: Entrance::default(),
             live: Arc::new(ArcSwap::from_pointee(live)),

@@ -25,7 +25,7 @@ use http_body_util::Full;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
-use crate::broker::engine::Engine;
+use crate::access::Credentials;
 use crate::http::body;
 use crate::http::engine_io::Asked;
 use crate::http::engine_io::Endpoint;
@@ -41,6 +41,7 @@ use crate::wire::payload::Packet;
 use crate::wire::permit::Permit;
 use crate::wire::polls::LAST_POLL;
 use crate::wire::polls::Upgrade;
+use crate::wire::refusal;
 
 /// Most packets in one response: `max_decode_packets` of python-engineio.
 const MAX_PACKETS: usize = 16;
@@ -53,10 +54,16 @@ const PROBE_PATIENCE: (Duration, Duration) = (Duration::from_millis(5), Duration
 pub(super) const BRIEFLY: Duration = Duration::from_secs(3);
 
 /// Begins a session.
-pub(super) async fn open(endpoint: &Endpoint, asked: &Asked, permit: Permit, kill: &Arc<Kill>) -> Response {
+pub(super) async fn open(
+    endpoint: &Endpoint,
+    asked: &Asked,
+    shown: Credentials,
+    permit: Permit,
+    kill: &Arc<Kill>,
+) -> Response {
     let link = endpoint.links.open(asked.generation, Transport::Polling, permit);
     link.poll_state().base64 = asked.base64;
-    let response = endpoint.engine.open_polling(link.clone(), asked.base64).await;
+    let response = endpoint.engine.open_polling(link.clone(), shown, asked.base64).await;
     let packets = payload::decode(asked.generation, response.body()).unwrap_or_default();
     let Some((mut handshake, id)) = packets.into_iter().find_map(|packet| match packet {
         Packet::Text(text) => session_id(&text).map(|id| (text.clone(), id)),
@@ -126,17 +133,6 @@ fn bound_chatter(link: &Link) {
         drop(state);
         link.close(Disconnection::ProtocolError);
     }
-}
-
-/// Ends a session that is closed and whose client does not poll any more.
-pub fn bury(engine: &Engine, link: Arc<Link>) {
-    let engine = engine.clone();
-    tokio::spawn(async move {
-        link.end();
-        if let Some(id) = link.id() {
-            engine.close_polling(link.generation(), id).await;
-        }
-    });
 }
 
 /// Waits for packets to the client, for `patience` at most.
@@ -217,6 +213,7 @@ async fn keep(endpoint: &Endpoint, link: &Link, id: &str, response: &axum::http:
     let mut pinged = false;
     {
         let mut state = link.poll_state();
+        state.ended |= refusal::translate(&mut packets, link);
         packets.retain(|packet| {
             let end = link.is_end(packet) || packet.is_close();
             let ping = link.is_first_ping(packet);

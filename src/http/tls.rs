@@ -1,7 +1,6 @@
 //! TLS: the credentials of the broker, handshakes with its clients, and one with the broker itself.
 
 use std::fmt::Display;
-use std::fs;
 use std::io;
 use std::sync::Arc;
 
@@ -31,9 +30,11 @@ use tokio_rustls::rustls::pki_types::UnixTime;
 use tokio_rustls::rustls::pki_types::pem;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 
+use crate::access::Authorities;
 use crate::config;
 use crate::config::FilePath;
 use crate::failure::Failure;
@@ -50,12 +51,12 @@ impl Tls {
     /// TLS with these credentials.
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
-        Self(Arc::new(ArcSwap::new(credentials.0)))
+        Self(Arc::new(ArcSwap::new(credentials.config)))
     }
 
     /// Uses other credentials for connections that are still to come.
     pub fn replace(&self, credentials: Credentials) {
-        self.0.store(credentials.0);
+        self.0.store(credentials.config);
     }
 
     /// Waits for the client's handshake.
@@ -68,7 +69,10 @@ impl Tls {
 }
 
 /// What the files hold, checked: certificate, key, and whose certificates clients may show.
-pub struct Credentials(Arc<ServerConfig>);
+pub struct Credentials {
+    config: Arc<ServerConfig>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
 
 impl Credentials {
     /// Reads the files.
@@ -81,26 +85,46 @@ impl Credentials {
         let versions = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::Internal(format!("cannot use TLS: {error}")))?;
-        let clients = match &files.client_ca {
-            Some(file) => WebPkiClientVerifier::builder_with_provider(authorities(file)?, provider.clone())
-                .allow_unauthenticated()
-                .build()
-                .map_err(|error| unusable("client_ca", file, error))?,
-            None => WebPkiClientVerifier::no_client_auth(),
-        };
+        let clients = files.client_ca.as_ref().map(|file| clients(file, &provider)).transpose()?;
         let key = certified_key(files, &provider)?;
         let mut config = versions
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(clients.clone().unwrap_or_else(WebPkiClientVerifier::no_client_auth))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         config.alpn_protocols = vec![HTTP.to_vec()];
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), clients })
     }
+
+    /// Who vouches for the certificates of clients, if they may show any.
+    #[must_use]
+    pub fn authorities(&self) -> Option<Arc<dyn Authorities>> {
+        Some(Arc::new(Clients(self.clients.clone()?)))
+    }
+}
+
+/// What checks the certificates of clients.
+#[derive(Debug)]
+struct Clients(Arc<dyn ClientCertVerifier>);
+
+impl Authorities for Clients {
+    fn vouch_for(&self, chain: &[Box<[u8]>]) -> bool {
+        let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(&**der)).collect();
+        let Some((first, others)) = chain.split_first() else { return false };
+        self.0.verify_client_cert(first, others, UnixTime::now()).is_ok()
+    }
+}
+
+/// What checks the certificates of clients, by the authorities in `file`.
+fn clients(file: &FilePath, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Failure> {
+    WebPkiClientVerifier::builder_with_provider(authorities(file)?, provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| unusable("client_ca", file, error))
 }
 
 /// The certificate with its key.
 fn certified_key(files: &config::Tls, provider: &CryptoProvider) -> Result<CertifiedKey, Failure> {
     let chain = certificates("certificate", &files.certificate)?;
-    let text = read("key", &files.key)?;
+    let text = files.key.read("server.tls.key")?;
     let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
         pem::Error::NoItemsFound => {
             unusable("key", &files.key, "it has no private key that is not encrypted")
@@ -126,7 +150,7 @@ fn authorities(file: &FilePath) -> Result<Arc<RootCertStore>, Failure> {
 }
 
 fn certificates(key: &str, file: &FilePath) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let text = read(key, file)?;
+    let text = file.read(&format!("server.tls.{key}"))?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| unusable(key, file, in_words(&error)))?;
@@ -134,17 +158,6 @@ fn certificates(key: &str, file: &FilePath) -> Result<Vec<CertificateDer<'static
         return Err(unusable(key, file, "it has no certificate"));
     }
     Ok(certificates)
-}
-
-fn read(key: &str, file: &FilePath) -> Result<Vec<u8>, Failure> {
-    let named = |reason: &dyn Display| Failure::Config(format!("server.tls.{key}: {reason}"));
-    let place = file.locate().map_err(|reason| named(&reason))?;
-    let unreadable = |error| named(&config::Error::Unreadable { file: place.clone(), error });
-    // A reload would wait for a pipe that nobody writes into, and hear no signal meanwhile.
-    if !fs::metadata(&place).map_err(unreadable)?.is_file() {
-        return Err(unusable(key, file, "it is not a regular file"));
-    }
-    fs::read(&place).map_err(unreadable)
 }
 
 /// What is wrong with the form of a file; what is in it may be secret, and is not repeated.

@@ -29,6 +29,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tungstenite::handshake::derive_accept_key;
 
+use crate::http::credentials;
 use crate::http::engine_io::Asked;
 use crate::http::engine_io::Endpoint;
 use crate::http::engine_io::Wrong;
@@ -55,12 +56,13 @@ pub(super) fn open(endpoint: Endpoint, asked: &Asked, mut request: Request) -> R
         None => {
             let generation = asked.generation;
             let permit = endpoint.admit(&request)?;
+            let shown = credentials::of(&request);
             tokio::spawn(async move {
                 if let Some((stream, early)) = connection(upgrade).await {
                     let link = endpoint.links.open(generation, Transport::WebSocket, permit);
                     link.fate().carried_by(kill);
                     let channel = Channel::new(stream, link.clone(), early, endpoint.max_payload);
-                    endpoint.engine.open_websocket(link, channel);
+                    endpoint.engine.open_websocket(link, shown, channel);
                 }
             });
         }

@@ -14,6 +14,8 @@ pub enum Refusal {
     UnknownEvent,
     /// What stands in place of a room is none.
     InvalidRoom(RoomFault),
+    /// The client's role does not allow it.
+    Forbidden,
     /// The client is in `limits.rooms_per_client` rooms already.
     TooManyRooms,
     /// The client emits more than `limits.events_per_second` or `limits.bytes_per_second`.
@@ -32,6 +34,7 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::UnknownEvent => "unknown_event",
             Self::InvalidRoom(_) => "invalid_room",
+            Self::Forbidden => "forbidden",
             Self::TooManyRooms => "too_many_rooms",
             Self::RateLimited => "rate_limited",
             Self::TooLarge => "too_large",
@@ -48,6 +51,7 @@ impl Refusal {
                 "the events are `subscribe`, `unsubscribe`, `publish` and `broadcast`".into()
             }
             Self::InvalidRoom(fault) => fault.sentence(),
+            Self::Forbidden => "this client may not do that here".into(),
             Self::TooManyRooms => "this client is in as many rooms as it may be; unsubscribe from one".into(),
             Self::RateLimited => "this client emits more than it may; emit more slowly".into(),
             Self::TooLarge => "the event and its attachments are larger than this broker allows".into(),

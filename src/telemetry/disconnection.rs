@@ -16,19 +16,25 @@ pub enum Disconnection {
     SlowConsumer,
     /// The peer did not read what it was sent.
     WriteStalled,
+    /// The client's token has ended.
+    Expired,
+    /// The client is no longer allowed, since a reload.
+    Revoked,
     /// The node shut down.
     Drain,
 }
 
 impl Disconnection {
     /// All of them, in the order in which they are declared.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Client,
         Self::TransportClosed,
         Self::PingTimeout,
         Self::ProtocolError,
         Self::SlowConsumer,
         Self::WriteStalled,
+        Self::Expired,
+        Self::Revoked,
         Self::Drain,
     ];
 
@@ -40,6 +46,8 @@ impl Disconnection {
             Self::ProtocolError => "protocol_error",
             Self::SlowConsumer => "slow_consumer",
             Self::WriteStalled => "write_stalled",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::Drain => "drain",
         }
     }

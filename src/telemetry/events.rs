@@ -114,11 +114,12 @@ struct Event {
 }
 
 /// How an event ends: well, or with the code of a refusal.
-const OUTCOMES: [&str; 8] = [
+const OUTCOMES: [&str; 9] = [
     "ok",
     "malformed",
     "unknown_event",
     "invalid_room",
+    "forbidden",
     "too_many_rooms",
     "rate_limited",
     "too_large",
@@ -144,6 +145,7 @@ impl Event {
             malformed,
             unknown_event,
             invalid_room,
+            forbidden,
             too_many_rooms,
             rate_limited,
             too_large,
@@ -154,6 +156,7 @@ impl Event {
             Err(Refusal::Malformed(_)) => malformed,
             Err(Refusal::UnknownEvent) => unknown_event,
             Err(Refusal::InvalidRoom(_)) => invalid_room,
+            Err(Refusal::Forbidden) => forbidden,
             Err(Refusal::TooManyRooms) => too_many_rooms,
             Err(Refusal::RateLimited) => rate_limited,
             Err(Refusal::TooLarge) => too_large,

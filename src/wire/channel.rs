@@ -4,7 +4,7 @@
 //! a reason. What it lacks is mended here, on its unmodified frames:
 //!
 //! - messages that leave are taken off the session's send queue;
-//! - our mark at the end of the queue becomes a close frame 1001 and the end of the stream;
+//! - our mark in the queue, or a refusal, is followed by a close frame 1001 and the end of the stream;
 //! - the first ping, which the library sends at once, is answered for the client;
 //! - the Engine.IO packet `close`, after which Python clients stay away for good, is left out;
 //! - a message above the limit is answered with a close frame 1009 before it has arrived;
@@ -31,6 +31,7 @@ use crate::wire::frame::SizeLimit;
 use crate::wire::linger::linger;
 use crate::wire::link::Link;
 use crate::wire::payload::Packet;
+use crate::wire::refusal;
 
 /// WebSocket close code: the server is going away (RFC 6455, section 7.4.1).
 const GOING_AWAY: u16 = 1001;
@@ -172,7 +173,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
                     self.out.extend_from_slice(frame);
                 }
                 Verdict::LeaveOut => {}
-                Verdict::End => return self.close(GOING_AWAY),
+                Verdict::End(last) => {
+                    self.out.extend_from_slice(&last);
+                    return self.close(GOING_AWAY);
+                }
             }
             bytes = rest;
         }
@@ -201,8 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel<S> {
             self.link.reader.wake();
             return Verdict::LeaveOut;
         }
-        if self.link.is_end(&packet) {
-            return Verdict::End;
+        if let Some(last) = refusal::last_frame(&packet, &self.link) {
+            return Verdict::End(last);
         }
         Verdict::Pass(self.link.cost(&packet))
     }
@@ -213,7 +217,7 @@ enum Verdict {
     /// It is sent, and has taken this much of the send queue.
     Pass(usize),
     LeaveOut,
-    End,
+    End(BytesMut),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Channel<S> {

@@ -14,6 +14,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use crate::protocol::Encoding;
 use crate::protocol::Generation;
 use crate::protocol::Transport;
 use crate::telemetry::disconnection::Disconnection;
@@ -143,10 +144,15 @@ impl Link {
         packet.cost(self.links.encoding())
     }
 
+    /// How its packets are written.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.links.encoding()
+    }
+
     /// Whether a packet is our mark for the end of the session.
     #[must_use]
     pub fn is_end<B: AsRef<[u8]>>(&self, packet: &Packet<B>) -> bool {
-        packet.is_end(self.links.encoding())
+        packet.is_end(self.encoding())
     }
 
     /// What is queued for the client.

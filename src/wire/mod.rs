@@ -17,4 +17,5 @@ pub mod payload;
 pub mod permit;
 pub mod polls;
 pub mod quota;
+pub mod refusal;
 mod send_queue;

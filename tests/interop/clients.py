@@ -129,13 +129,18 @@ class Client:
 
     numbers = itertools.count(1)
 
-    def __init__(self, driver, mode, url, parser="json", namespace="/", early=(), over=None):
+    def __init__(
+        self, driver, mode, url, parser="json", namespace="/", early=(), over=None, shown=None
+    ):
         self.driver = driver
         self.mode = mode
         self.name = f"{driver.kind}-{mode}"
         self.id = f"{self.name}-{next(self.numbers)}"
         self.log = driver.clients[self.id]
         more = {} if over is None else {"over": over.id}
+        if shown is not None:
+            how, *tokens = shown
+            more["shown"] = {"how": how, "tokens": tokens}
         self._command(
             "connect",
             url=url,

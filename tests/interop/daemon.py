@@ -22,7 +22,7 @@ ENDED_WITHIN = 25
 
 
 class Daemon:
-    def __init__(self, *arguments, port=0):
+    def __init__(self, *arguments, port=0, environment=()):
         with tempfile.TemporaryDirectory() as directory:
             path = f"{directory}/notify"
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
@@ -30,7 +30,7 @@ class Daemon:
                 # Standard error is inherited: pytest drains it and shows it with a failure.
                 self.process = subprocess.Popen(
                     [BINARY, "--host", "127.0.0.1", "--port", str(port), *arguments],
-                    env={**os.environ, "NOTIFY_SOCKET": path},
+                    env={**os.environ, **dict(environment), "NOTIFY_SOCKET": path},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                 )

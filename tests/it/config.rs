@@ -144,7 +144,7 @@ fn each_kind_of_mistake_in_the_file_is_shown_where_it_is() {
     let cases = [
         ("[limits]\nnestign = 1", 2, 1, "unknown key `nestign`, expected one of `max_payload`, ", "^^^^^^^"),
         ("[limit]", 1, 2, "unknown key `limit`, expected one of `server`, ", "^^^^^"),
-        ("[access]\nanonymous = 'guest'", 1, 2, "unknown key `access`, expected one of `server`, ", "^^^^^^"),
+        ("[guests]\nanonymous = 'guest'", 1, 2, "unknown key `guests`, expected one of `server`, ", "^^^^^^"),
         (
             "[server]\nport = 'x'",
             2,
@@ -218,8 +218,9 @@ fn each_kind_of_mistake_in_the_file_is_shown_where_it_is() {
             "`432` is not a mode; write a zero and three octal digits",
             "^^^^^",
         ),
-        ("[server\nport = 1", 1, 8, "unclosed table, expected `]`", "^"),
-        ("[server]\nport = 1\nport = 2", 3, 1, "duplicate key", "^^^^"),
+        // What is no TOML at all is not shown.
+        ("[server\nport = 1", 1, 8, "unclosed table, expected `]`", ""),
+        ("[server]\nport = 1\nport = 2", 3, 1, "duplicate key", ""),
     ];
     for (content, line, column, message, carets) in cases {
         let (_folder, path) = file(content);
@@ -227,7 +228,13 @@ fn each_kind_of_mistake_in_the_file_is_shown_where_it_is() {
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(78), ""), "{outcome:?}");
         let start = format!("socketio-humble-broker: {path}:{line}:{column}: {message}");
         assert!(outcome.stderr.starts_with(&start), "{outcome:?}");
+        if carets.is_empty() {
+            assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+            continue;
+        }
         let shown = content.lines().nth(line - 1).unwrap();
+        // No more of it than leads to what is wrong.
+        let shown = shown.strip_suffix(" = 1").filter(|_| column == 1).unwrap_or(shown);
         let end = format!("\n  |\n{line} | {shown}\n  | {}{carets}\n", " ".repeat(column - 1));
         assert!(outcome.stderr.ends_with(&end), "{outcome:?}");
     }
@@ -237,7 +244,7 @@ fn each_kind_of_mistake_in_the_file_is_shown_where_it_is() {
 fn a_file_that_is_not_utf_8_is_shown_where_it_is_not() {
     let (_folder, path) = file(b"[server]\nhost = '\xff'\n");
     let message = "this is not UTF-8, as all TOML must be";
-    let expected = format!("{path}:2:9: {message}\n  |\n2 | host = '\u{fffd}'\n  |         ^");
+    let expected = format!("{path}:2:9: {message}");
     assert_eq!(run(&["--check-config", "--config", &path]), Outcome::failure(78, &expected));
 }
 
@@ -286,7 +293,7 @@ fn a_mistake_in_a_flag_or_a_variable_names_it() {
             vec!["--set", "server.proxy_protocol=true"],
             "--set server.proxy_protocol: nobody is trusted to send a header; write the proxies into",
         ),
-        (vec!["--set", "server.allowed_origins=[a]"], "--set server.allowed_origins: `[a]` is not a value: "),
+        (vec!["--set", "server.allowed_origins=[a]"], "--set server.allowed_origins: this is not a value: "),
     ];
     for (arguments, message) in cases {
         let outcome = run(&arguments);
@@ -318,18 +325,16 @@ fn a_mistake_in_a_flag_or_a_variable_names_it() {
 
 #[test]
 fn a_command_line_that_cannot_be_understood_is_a_usage_error() {
-    let form = "write it as `section.key=value`";
+    let setting =
+        "invalid value '[redacted]' for '--set <SECTION.KEY=VALUE>': write it as `section.key=value`";
     let cases = [
         (vec!["--nonsense"], "unexpected argument '--nonsense' found"),
         (vec!["serve"], "unrecognized subcommand 'serve'"),
         (vec!["--config"], "a value is required for '--config <FILE>' but none was supplied"),
         (vec!["--port", "65536"], "invalid value '65536' for '--port <PORT>': 65536 is not in 0..=65535"),
-        (vec!["--set", "x"], &format!("invalid value 'x' for '--set <SECTION.KEY=VALUE>': {form}")),
-        (vec!["--set", "port=1"], &format!("invalid value 'port=1' for '--set <SECTION.KEY=VALUE>': {form}")),
-        (
-            vec!["--set", "server.=1"],
-            &format!("invalid value 'server.=1' for '--set <SECTION.KEY=VALUE>': {form}"),
-        ),
+        (vec!["--set", "x"], setting),
+        (vec!["--set", "port=1"], setting),
+        (vec!["--set", "server.=1"], setting),
         (
             vec!["--check-config", "--print-config"],
             "the argument '--check-config' cannot be used with '--print-config'",

@@ -492,3 +492,20 @@ fn a_body_in_the_smallest_of_chunks_takes_no_more_memory_than_it_has_bytes() {
         stream.write_all(b"0\r\n\r\n").unwrap();
     }
 }
+
+#[test]
+fn operators_show_their_token_where_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "token-of-the-operators\n").unwrap();
+    let daemon = Daemon::start(&["--set", &format!("admin.token_file={}", file.display())]);
+    let status = |target: &str, headers: &[(&str, &str)]| {
+        http::request(daemon.address, "GET", target, headers, b"").status
+    };
+    let wrong = [("authorization", "Bearer token-of-somebody")];
+    let right = [("authorization", "Bearer token-of-the-operators")];
+    for target in ["/readyz", "/metrics"] {
+        assert_eq!([status(target, &[]), status(target, &wrong), status(target, &right)], [401, 401, 200]);
+    }
+    assert_eq!(status("/healthz", &[]), 200);
+}

@@ -9,6 +9,8 @@
 )]
 
 mod abuse;
+mod access;
+mod access_table;
 mod bounds;
 mod bystander;
 mod config;
@@ -36,4 +38,5 @@ mod socket_io;
 mod support;
 mod systemd;
 mod tls;
+mod tools;
 mod upgrade;

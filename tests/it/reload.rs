@@ -2,18 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Output;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use tempfile::TempDir;
 
 use crate::support::Client;
-use crate::support::Daemon;
+use crate::support::Reloading;
 use crate::support::Way;
 use crate::support::daemon::command;
 use crate::support::http;
@@ -24,57 +21,6 @@ use crate::support::websocket::Incoming;
 use crate::support::websocket::WebSocket;
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
-
-/// A daemon whose configuration is a file.
-struct Reloading {
-    daemon: Daemon,
-    folder: TempDir,
-}
-
-impl Reloading {
-    fn start(text: &str) -> Self {
-        Self::start_with(text, &[])
-    }
-
-    fn start_with(text: &str, arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("broker.toml"), text).unwrap();
-        let file = folder.path().join("broker.toml");
-        let socket = format!("admin.control_socket={}", folder.path().join("control.sock").display());
-        let mut all = vec!["--config", file.to_str().unwrap(), "--set", &socket];
-        all.extend(arguments);
-        Self { daemon: Daemon::start(&all), folder }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("broker.toml")
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("control.sock")
-    }
-
-    /// Asks for a reload, and waits for its outcome.
-    fn reload(&self) -> Output {
-        command().args(["reload", "--socket"]).arg(self.socket()).output().unwrap()
-    }
-
-    /// Writes the file anew and reloads; what is given back is what the broker has told.
-    fn load(&self, text: &str) -> String {
-        fs::write(self.file(), text).unwrap();
-        let output = self.reload();
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Writes the file anew and is refused the reload; what is given back is why.
-    fn fail(&self, text: &str) -> String {
-        fs::write(self.file(), text).unwrap();
-        let output = self.reload();
-        assert_eq!(output.status.code(), Some(78), "{}", String::from_utf8_lossy(&output.stdout));
-        String::from_utf8(output.stderr).unwrap()
-    }
-}
 
 /// The code of the refusal with which an event is answered.
 fn refusal(client: &mut Client, event: &str) -> String {
@@ -422,10 +368,11 @@ fn reloads_under_load_lose_no_message_and_no_connection() {
         socket.send("420[\"subscribe\",\"r\"]");
         assert_eq!(socket.text(), "430[]");
     }
+    // Before there are reloads that let nobody else in.
+    let mut publisher = Client::connect(address, Way::WebSocket4);
     let over = AtomicBool::new(false);
     let reloads = std::thread::scope(|scope| {
         let publisher = scope.spawn(|| {
-            let mut publisher = Client::connect(address, Way::WebSocket4);
             for n in 0..MESSAGES {
                 assert_eq!(publisher.ask(&format!("[\"publish\",\"r\",{n}]")), "[]");
             }
@@ -445,6 +392,7 @@ fn reloads_under_load_lose_no_message_and_no_connection() {
         publisher.join().unwrap();
         reloads
     });
+    drop(publisher);
     assert!(reloads >= 3, "{reloads}");
     for socket in &mut subscribers {
         for n in 0..MESSAGES {

@@ -11,12 +11,16 @@ const io = require(`socket.io-client-v${process.argv[2]}`);
 const clients = new Map();
 
 const commands = {
-  connect({ client, url, mode, parser, namespace, early, over }) {
-    const options = {};
+  connect({ client, url, mode, parser, namespace, early, over, shown }) {
+    const options = shown ? showing(shown) : {};
     if (mode !== 'upgrade') options.transports = [mode];
     if (parser === 'msgpack') options.parser = require('socket.io-msgpack-parser');
     const socket = over ? clients.get(over).io.socket(namespace) : io(url + namespace, options);
     clients.set(client, socket);
+    // Version 2 shows what stands in its options when it comes back; later ones ask for it each time.
+    if (shown && shown.how === 'query') {
+      socket.io.on('reconnect_attempt', () => { socket.io.opts.query = showing(shown).query; });
+    }
     watch(client, socket, early);
   },
 
@@ -41,6 +45,14 @@ const commands = {
     clients.delete(client);
   },
 };
+
+// The options that show a token; one after the other, if there are several.
+function showing({ how, tokens }) {
+  const next = () => (tokens.length > 1 ? tokens.shift() : tokens[0]);
+  if (how === 'auth') return { auth: (done) => done({ token: next() }) };
+  if (how === 'query') return { query: { token: next() } };
+  return { extraHeaders: { Authorization: `Bearer ${next()}` } };
+}
 
 function watch(client, socket, early) {
   socket.on('connect', () => {

@@ -12,6 +12,7 @@ import os
 import queue
 import sys
 import threading
+import urllib.parse
 
 import engineio
 import socketio
@@ -54,7 +55,7 @@ class Client(socketio.Client):
         return InOrder
 
 
-async def connect(client, url, mode, parser, namespace, early):
+async def connect(client, url, mode, parser, namespace, early, shown=None):
     options = {"serializer": "msgpack"} if parser == "msgpack" else {}
     sio = socketio.AsyncClient(**options) if ASYNC else Client(**options)
     clients[client] = sio
@@ -63,8 +64,26 @@ async def connect(client, url, mode, parser, namespace, early):
     if VERSION == 5:
         # One second, the default, is short for a busy machine.
         options["wait_timeout"] = 20
+    if shown is not None:
+        url = show(shown["how"], shown["tokens"], url, options)
     await in_background(sio.connect, url, **options)
     report(client, "transport", sio.transport())
+
+
+def show(how, tokens, url, options):
+    """Has a token shown; one after the other, if there are several and the client asks each time."""
+
+    def following():
+        return tokens.pop(0) if len(tokens) > 1 else tokens[0]
+
+    match how:
+        case "auth":
+            options["auth"] = lambda: {"token": following()}
+        case "header":
+            options["headers"] = {"Authorization": f"Bearer {following()}"}
+        case "query":
+            return f"{url}?token={urllib.parse.quote(following())}"
+    return url
 
 
 async def emit(client, event, args, ack=None):

@@ -77,6 +77,52 @@ impl Client {
         client
     }
 
+    /// Connects with a token, wherever clients of this generation put it.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused: what it is told, once its connection has been closed.
+    pub fn connect_as(address: SocketAddr, way: Way, token: &str) -> Result<Self, String> {
+        match way.generation() {
+            Generation::V3 => Self::enter(Self::open_with(address, way, &format!("&token={token}")), None),
+            Generation::V4 => {
+                let auth = format!("{{\"token\":\"{token}\"}}");
+                Self::enter(Self::open(address, way), Some(&auth))
+            }
+        }
+    }
+
+    /// Enters the namespace `/` with this `auth`, or without one.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused: what it is told, once its connection has been closed.
+    pub fn enter(mut self, auth: Option<&str>) -> Result<Self, String> {
+        if self.way.generation() == Generation::V4 {
+            self.send(&format!("40{}", auth.unwrap_or_default()));
+        }
+        let answer = self.text();
+        if answer.starts_with("40") {
+            if matches!(self.way, Way::Upgrade3 | Way::Upgrade4) {
+                self.upgrade();
+            }
+            return Ok(self);
+        }
+        self.await_end();
+        Err(answer)
+    }
+
+    /// Waits until the broker has ended the session, as clients need it to come back.
+    pub fn await_end(&mut self) {
+        match &mut self.transport {
+            Transport::WebSocket(socket) => assert_eq!(socket.next(), Incoming::Close(Some(1001))),
+            Transport::Polling { .. } => {
+                let response = http::get(self.address, &self.polling_target());
+                assert_eq!(response.status, 400, "{}", response.text());
+            }
+        }
+    }
+
     /// How it has connected.
     pub fn way(&self) -> Way {
         self.way
@@ -84,14 +130,19 @@ impl Client {
 
     /// Opens an Engine.IO session, and goes no further.
     pub fn open(address: SocketAddr, way: Way) -> Self {
+        Self::open_with(address, way, "")
+    }
+
+    /// Opens an Engine.IO session with `more` in its query, and goes no further.
+    pub fn open_with(address: SocketAddr, way: Way, more: &str) -> Self {
         let transport = match way {
             Way::WebSocket3 | Way::WebSocket4 => {
-                let mut socket = WebSocket::open(address, &way.target("websocket"));
+                let mut socket = WebSocket::open(address, &(way.target("websocket") + more));
                 assert!(socket.text().starts_with("0{\"sid\":\""));
                 Transport::WebSocket(socket)
             }
             _ => {
-                let response = http::get(address, &way.target("polling"));
+                let response = http::get(address, &(way.target("polling") + more));
                 assert_eq!(response.status, 200, "{}", response.text());
                 let text = response.text();
                 let id = text.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();

@@ -5,6 +5,7 @@ pub mod client;
 pub mod daemon;
 pub mod http;
 pub mod proxy;
+pub mod reloading;
 pub mod tls;
 pub mod tunnel;
 pub mod vitals;
@@ -16,6 +17,7 @@ pub use bystander::Bystander;
 pub use client::Client;
 pub use client::Way;
 pub use daemon::Daemon;
+pub use reloading::Reloading;
 pub use vitals::Vitals;
 
 /// How long anything that must happen may take: far longer than it does, as machines are busy.

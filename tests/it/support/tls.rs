@@ -53,10 +53,16 @@ impl Authority {
 
     /// A new certificate for a server or a client, and its key.
     pub fn issue(&self) -> Identity {
+        self.issue_with(|_| {})
+    }
+
+    /// A new certificate, with what `change` makes of it, and its key.
+    pub fn issue_with(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params =
             CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         Identity { certificate, key: key.serialize_pem() }
