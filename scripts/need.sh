@@ -31,6 +31,10 @@ for need in "$@"; do
                 command -v "${program%:*}" >/dev/null || packages+=("${program#*:}")
             done
             ;;
+        binutils) command -v objdump >/dev/null || packages+=(binutils) ;;
+        # rpmbuild comes with it.
+        rpm) command -v rpmbuild >/dev/null || packages+=(rpm) ;;
+        lintian | rpmlint | make | mandoc | zsh | fish) command -v "$need" >/dev/null || packages+=("$need") ;;
         valgrind) command -v valgrind >/dev/null || packages+=(valgrind) ;;
         # The packages of the proxies may also start them, on port 80.
         nginx | haproxy | caddy | openssl) command -v "$need" >/dev/null || packages+=("$need") ;;
