@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly NAME=socketio-humble-broker PROFILE=${PROFILE:-release} CYCLONEDX=0.5.9
 VERSION=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 TARGET=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-# What takes minutes to build and is not released stays.
+# As in scripts/packages.sh.
 readonly VERSION TARGET TOOLS=$TARGET/packagers
 
 make_sources() {
@@ -22,30 +22,39 @@ make_sources() {
     git archive --prefix="$NAME-$VERSION/" HEAD | gzip -9 --no-name >"$1/$NAME-$VERSION.tar.gz"
 }
 
-# The program for any Linux: static, and without symbols.
+# The program for packages, linked against the system, and the one for any Linux, static and without symbols.
+build() {
+    # No place of this machine gets into what is built.
+    local places=("$BUILD=/build" "${CARGO_HOME:-$HOME/.cargo}=/cargo") flags
+    flags=$(IFS=$'\x1f' && echo "${places[*]/#/--remap-path-prefix=}")
+    local cargo=(cargo build --locked --target-dir "$BUILD/target" --profile "$PROFILE" --bin "$NAME")
+    CARGO_ENCODED_RUSTFLAGS=$flags "${cargo[@]}"
+    # For one target by name, so that the flag is not for build scripts and macros, which cannot be static.
+    CARGO_ENCODED_RUSTFLAGS=$flags$'\x1f-Ctarget-feature=+crt-static' "${cargo[@]}" --target "$HOST"
+    strip --remove-section=.comment -o "$BUILD/$NAME" "$BUILD/target/$HOST/$PROFILE/$NAME"
+}
+
+make_packages() {
+    BINARY=$BUILD/target/$PROFILE/$NAME scripts/packages.sh "$PROFILE"
+    mv target/packages/*.deb target/packages/*.rpm "$OUT/"
+}
+
+# What is below the prefix, to be unpacked there; the program needs no configuration.
 make_archive() {
     local name=$NAME-$VERSION-${HOST%%-*}-linux staged=$BUILD/staged
-    # For one target by name, so that the flag is not for build scripts and macros, which cannot be static.
-    CARGO_ENCODED_RUSTFLAGS=$CARGO_ENCODED_RUSTFLAGS$'\x1f-Ctarget-feature=+crt-static' \
-        cargo build --locked --profile "$PROFILE" --target "$HOST" --bin "$NAME"
-    strip -o "$BUILD/$NAME" "$CARGO_TARGET_DIR/$HOST/$PROFILE/$NAME"
     # The manuals are those of the packages.
     make --silent install "DESTDIR=$staged" PREFIX=/usr/local "BINARY=$BUILD/$NAME" MANUALS=target/packages/manuals
-    # What is below the prefix, to be unpacked there. The program needs no configuration.
     tar --create --directory "$staged/usr/local" --transform "s,^\.,$name," --format gnu --sort name \
         --mtime "@$SOURCE_DATE_EPOCH" --owner 0 --group 0 --numeric-owner --mode u+rwX,go+rX,go-w . |
         gzip -9 --no-name >"$OUT/$name.tar.gz"
 }
 
-make_packages() {
-    scripts/packages.sh "$PROFILE"
-    mv target/packages/*.deb target/packages/*.rpm "$OUT/"
-}
-
 # What the program is made of, for who has to know whether it is concerned by a flaw in something.
 make_sbom() {
-    if [[ "$("$TOOLS/bin/cargo-cyclonedx" cyclonedx --version 2>/dev/null)" != "cargo-cyclonedx-cyclonedx $CYCLONEDX" ]]; then
-        cargo install --quiet --locked --root "$TOOLS" "cargo-cyclonedx@$CYCLONEDX"
+    # It takes minutes to build, so it stays.
+    if [[ "$("$TOOLS/bin/cargo-cyclonedx" cyclonedx --version 2>/dev/null)" != *" $CYCLONEDX" ]]; then
+        CARGO_TARGET_DIR=$TOOLS/build cargo install --quiet --locked --root "$TOOLS" "cargo-cyclonedx@$CYCLONEDX"
+        rm -rf "$TOOLS/build"
     fi
     "$TOOLS/bin/cargo-cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --target "$HOST" \
         --override-filename sbom
@@ -72,17 +81,14 @@ make_all() {
     scripts/need.sh c python binutils make rpm
     rm -rf "$OUT" "$BUILD"
     make_sources "$OUT"
-    mkdir -p "$BUILD/target" "$TOOLS"
-    ln -s "$TOOLS" "$BUILD/target/packagers"
-    tar -xzf "$OUT/$NAME-$VERSION.tar.gz" -C "$BUILD"
-    # From here on in a copy of what is released.
+    mkdir -p "$BUILD"
+    # With the time of now, as cargo would take sources that are older than what it has compiled for those.
+    tar -xmzf "$OUT/$NAME-$VERSION.tar.gz" -C "$BUILD"
+    # From here on in a copy of what is released. Only the program is built anew: what makes manuals and packages
+    # is where it always is.
     cd "$BUILD/$NAME-$VERSION"
-    export CARGO_TARGET_DIR=$BUILD/target
-    # No place of this machine gets into what is built.
-    local places=("$PWD=/$NAME" "$CARGO_TARGET_DIR=/target" "${CARGO_HOME:-$HOME/.cargo}=/cargo")
-    CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${places[*]/#/--remap-path-prefix=}")
-    export CARGO_ENCODED_RUSTFLAGS
-
+    export CARGO_TARGET_DIR=$TARGET
+    build
     make_packages
     make_archive
     make_sbom
