@@ -44,8 +44,10 @@ make_archive() {
     local name=$NAME-$VERSION-${HOST%%-*}-linux staged=$BUILD/staged
     # The manuals are those of the packages.
     make --silent install "DESTDIR=$staged" PREFIX=/usr/local "BINARY=$BUILD/$NAME" MANUALS=target/packages/manuals
-    tar --create --directory "$staged/usr/local" --transform "s,^\.,$name," --format gnu --sort name \
-        --mtime "@$SOURCE_DATE_EPOCH" --owner 0 --group 0 --numeric-owner --mode u+rwX,go+rX,go-w . |
+    # Without folders, as tar would give those that are there our owner and mode.
+    (cd "$staged/usr/local" && find . ! -type d -print0) | sort -z |
+        tar --create --directory "$staged/usr/local" --null --files-from - --transform "s,^\.,$name,S" --format gnu \
+            --mtime "@$SOURCE_DATE_EPOCH" --owner 0 --group 0 --numeric-owner --mode u+rwX,go+rX,go-w |
         gzip -9 --no-name >"$OUT/$name.tar.gz"
 }
 
@@ -61,6 +63,20 @@ make_sbom() {
     cargo tree --locked --edges normal,build --target "$HOST" --prefix none --format '{p}' |
         python3 scripts/release/sbom.py sbom.json
     mv sbom.json "$OUT/$NAME-$VERSION.cdx.json"
+}
+
+# The image as it is tested, built by itself in its own place.
+make_image() {
+    # The rest is worth having without it.
+    if ! command -v buildah >/dev/null; then
+        echo "release.sh: there is no buildah here, so no image is made" >&2
+        return
+    fi
+    CARGO_TARGET_DIR=$BUILD/target ARCHIVE=$BUILD/image.tar PROFILE=$PROFILE REVISION=$HUMBLE_BROKER_REVISION \
+        scripts/image-test.sh
+    gzip -9 --no-name <"$BUILD/image.tar" >"$OUT/$NAME-$VERSION-${HOST%%-*}-image.tar.gz"
+    # Root's, as the image is made by root.
+    ((EUID == 0)) || sudo rm -rf "$BUILD/target/image"
 }
 
 make_all() {
@@ -92,6 +108,7 @@ make_all() {
     make_packages
     make_archive
     make_sbom
+    make_image
     cd "$OUT"
     sha256sum -- * >"$BUILD/SHA256SUMS"
     mv "$BUILD/SHA256SUMS" .

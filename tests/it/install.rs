@@ -27,7 +27,7 @@ fn versions(text: &str) -> Vec<&str> {
     let number = |rest: &'_ str| rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
     text.split("socketio-humble-broker")
         .skip(1)
-        .filter_map(|rest| rest.strip_prefix(['-', '_', ' ']))
+        .filter_map(|rest| rest.strip_prefix(['-', '_', ':', ' ']))
         .filter(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()))
         .map(|rest| rest[..number(rest).unwrap_or(rest.len())].trim_end_matches('.'))
         .collect()
@@ -50,9 +50,13 @@ fn every_way_to_install_takes_three_commands_at_most_and_names_what_is_there() {
 
 #[test]
 fn every_recipe_has_the_version_of_the_manifest() {
-    for recipe in ["packaging/arch/PKGBUILD", "packaging/alpine/APKBUILD"] {
+    for (recipe, key) in [
+        ("packaging/arch/PKGBUILD", "pkgver="),
+        ("packaging/alpine/APKBUILD", "pkgver="),
+        ("Dockerfile", "ARG VERSION="),
+    ] {
         let text = read(recipe);
-        let stated: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("pkgver=")).collect();
+        let stated: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(key)).collect();
         assert_eq!(stated, [VERSION], "{recipe}");
     }
     let nix = read("packaging/nix/default.nix");
@@ -63,8 +67,8 @@ fn every_recipe_has_the_version_of_the_manifest() {
 #[test]
 fn what_is_wrong_in_a_guide_is_found() {
     let guide = "See [it](../docs/nothing.md#there) and `scripts/nothing.sh`, scripts/ci.sh.\n\
-        cp socketio-humble-broker-9.9.9.tar.gz . # not socketio-humble-broker.service";
+        cp socketio-humble-broker-9.9.9.tar.gz socketio-humble-broker:8.8.8 # socketio-humble-broker.service";
     let missing: Vec<_> = paths(guide).into_iter().filter(|path| is_missing(path)).collect();
     assert_eq!(missing, ["../docs/nothing.md", "scripts/nothing.sh"]);
-    assert_eq!(versions(guide), ["9.9.9"]);
+    assert_eq!(versions(guide), ["9.9.9", "8.8.8"]);
 }
