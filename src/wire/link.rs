@@ -241,12 +241,13 @@ impl Link {
         self.poll_cut.notified()
     }
 
-    /// Whether the client polls no more, though its last poll was answered a while ago. One that
-    /// is there polls again at once.
+    /// Whether the client polls no more, though its last poll was answered a while ago, and would lose
+    /// nothing. One that is there polls again at once, unless its connection takes long to be made.
     pub(super) fn is_silent(&self) -> bool {
         let answered = self.poll_state().answered.unwrap_or(self.opened);
         self.transport() == Transport::Polling
             && answered.elapsed() > SILENCE
+            && self.queue.waiting() == 0
             && self.poll_turn.try_lock().is_ok()
     }
 

@@ -146,7 +146,7 @@ impl Links {
     /// Waits until there is no link left.
     ///
     /// Clients that have stopped polling will never hear that their session is over, and are not
-    /// waited for.
+    /// waited for, unless they would lose messages: then for as long as messages may wait.
     pub async fn none_left(&self) {
         let mut open = self.count();
         // The sender lives in `self`, so waiting ends only with the condition, or the patience.

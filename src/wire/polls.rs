@@ -9,8 +9,9 @@ use crate::wire::attachments::Announced;
 use crate::wire::owed::Unread;
 use crate::wire::payload::Packet;
 
-/// After how long a client without a poll counts as gone when its session is to end. A client
-/// that is there takes one round trip to poll again.
+/// After how long a client without a poll counts as gone when its session is to end and nothing waits
+/// for it. A client that is there takes one round trip to poll again; a lost packet costs it 1 s, as
+/// that is the first timeout of a connection that is being made (RFC 6298), and a second one 2 s more.
 pub(super) const SILENCE: Duration = Duration::from_secs(4);
 
 /// How long a session that polls is kept once it is closed, so that its client hears of it.

@@ -330,6 +330,22 @@ fn a_polling_client_that_is_gone_without_a_word_is_not_waited_for() {
 }
 
 #[test]
+fn a_polling_client_for_which_messages_wait_is_waited_for_longer() {
+    let mut daemon = Daemon::start(&["--admin-listen", "127.0.0.1:0"]);
+    let _silent = Client::connect(daemon.address, Way::Polling4);
+    let mut late = Client::connect(daemon.address, Way::Polling4);
+    late.subscribe("\"r\"");
+    late.emit("[\"publish\",\"r\",1]");
+    daemon.signal(Signal::SIGTERM);
+    daemon.await_metric("humble_broker_drain_connections_remaining", 2.);
+    daemon.await_metric("humble_broker_drain_connections_remaining", 1.);
+    late.expect("[\"data\",\"r\",1]");
+    assert_eq!(http::get(daemon.address, &late.polling_target()).status, 400);
+    assert!(daemon.wait().success());
+    assert!(!daemon.log().contains("cutting off"), "{}", daemon.log());
+}
+
+#[test]
 fn clients_that_left_before_they_connected_are_not_waited_for() {
     let mut daemon = Daemon::start(&["--set", "drain.timeout=10m", "--set", "socketio.connect_timeout=10m"]);
     drop(Client::open(daemon.address, Way::WebSocket4));
