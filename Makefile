@@ -51,7 +51,7 @@ install:
 	done
 	$(INSTALL) packaging/sysusers.d/$(NAME).conf $(DESTDIR)$(SYSUSERSDIR)/$(NAME).conf
 	$(INSTALL) $(MANUALS)/$(NAME).1 $(DESTDIR)$(MANDIR)/man1/$(NAME).1
-	echo '.so man1/$(NAME).1' >$(DESTDIR)$(MANDIR)/man1/socket.io-humble-broker.1
+	ln -sf $(NAME).1 $(DESTDIR)$(MANDIR)/man1/socket.io-humble-broker.1
 	$(INSTALL) $(MANUALS)/broker.toml.5 $(DESTDIR)$(MANDIR)/man5/broker.toml.5
 	$(INSTALL) $(MANUALS)/$(NAME) $(DESTDIR)$(BASHDIR)/$(NAME)
 	$(INSTALL) $(MANUALS)/_$(NAME) $(DESTDIR)$(ZSHDIR)/_$(NAME)

@@ -34,6 +34,7 @@ for need in "$@"; do
         binutils) command -v objdump >/dev/null || packages+=(binutils) ;;
         # rpmbuild comes with it.
         rpm) command -v rpmbuild >/dev/null || packages+=(rpm) ;;
+        man) command -v man >/dev/null || packages+=(man-db) ;;
         lintian | rpmlint | make | mandoc | zsh | fish) command -v "$need" >/dev/null || packages+=("$need") ;;
         # What it takes to build images and run them without a daemon.
         containers)

@@ -47,6 +47,11 @@ stage() {
     rm -rf "${OUT:?}/$1"
     make --no-print-directory --silent install "DESTDIR=$OUT/$1" PREFIX=/usr "BINARY=$OUT/$NAME" \
         "MANUALS=$OUT/manuals" "${@:2}"
+    # Neither tool does this with links, and the script of RPM needs a /bin/sh that is bash.
+    local pages=$OUT/$1/usr/share/man
+    gzip -9n "$pages/man1/$NAME.1" "$pages/man5/broker.toml.5"
+    rm "$pages/man1/socket.io-humble-broker.1"
+    ln -s "$NAME.1.gz" "$pages/man1/socket.io-humble-broker.1.gz"
 }
 
 # cargo-deb takes minutes to build, so it stays.
