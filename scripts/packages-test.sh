@@ -42,25 +42,11 @@ manuals() {
 
 # Each shell completes the beginning of an option by what the package has brought.
 completions() {
-    local script answer
-    # shellcheck disable=SC2016 # The variables are those of the shell that it starts.
-    script='source "$1" && function=$(complete -p "$2") && function=${function##*-F } && function=${function%% *}
-        COMP_WORDS=("$2" --check) COMP_CWORD=1 && "$function" "$2" --check "$2" && echo "${COMPREPLY[@]}"'
-    answer=$(bash --norc -c "$script" bash "$SHARE/bash-completion/completions/$NAME" "$NAME")
-    completed bash "$answer"
-    # It needs a terminal to complete anything.
-    # shellcheck disable=SC2016
-    script='zmodload zsh/zpty && zpty shell zsh -f -i
-        zpty -w shell "fpath=($1 \$fpath) && autoload -Uz compinit && compinit -D -u && print loa''ded"
-        zpty -r shell answer "*loaded*" && zpty -w -n shell "$2 --check"$'"'\\t'"'
-        zpty -r shell answer "*--check-config*" && print -r -- "$answer" && zpty -d shell'
-    answer=$(timeout 60 zsh -f -c "$script" zsh "$SHARE/zsh/vendor-completions" "$NAME")
-    completed zsh "$answer"
-    # It loads what belongs to programs that it finds.
-    answer=$(PATH=$ROOT/usr/bin:$PATH fish --no-config -c "
-        set -p fish_complete_path $SHARE/fish/vendor_completions.d
-        complete -C '$NAME --check'")
-    completed fish "$answer"
+    local complete=scripts/packages/complete asked=(timeout 60)
+    completed bash "$("${asked[@]}" bash --norc "$complete.bash" "$SHARE/bash-completion/completions/$NAME" "$NAME" --check)"
+    completed zsh "$("${asked[@]}" zsh -f "$complete.zsh" "$SHARE/zsh/vendor-completions" "$NAME" --check --check-config)"
+    PATH=$ROOT/usr/bin:$PATH
+    completed fish "$("${asked[@]}" fish --no-config "$complete.fish" "$SHARE/fish/vendor_completions.d" "$NAME" --check)"
 }
 
 completed() {
