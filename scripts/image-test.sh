@@ -17,9 +17,8 @@ TARGET=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 readonly TARGET WORK=$TARGET/image PROFILE=${PROFILE:-ci}
 # What is built; asked for once, as root may not look into the repository of somebody else.
 REVISION=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
-# The name under which `docker load` has it.
-NAME=socketio-humble-broker:$(sed -n 's/^ARG VERSION=//p' Dockerfile)
-readonly NAME REVISION IMAGE=localhost/socketio-humble-broker:test
+IMAGE=localhost/socketio-humble-broker:$(sed -n 's/^ARG VERSION=//p' Dockerfile)
+readonly REVISION IMAGE
 readonly HADOLINT=2.15.1
 
 # As the first line of the Dockerfile has it, and what Debian's packages make of it.
@@ -82,7 +81,7 @@ build() {
         --build-arg "PROFILE=$PROFILE" --build-arg "REVISION=$REVISION" --tag "$IMAGE" .
     echo "built with the profile $PROFILE in $((SECONDS - began)) s"
     # Not of the format OCI, which has no health checks.
-    [[ -z ${ARCHIVE:-} ]] || buildah push --quiet "$IMAGE" "docker-archive:$ARCHIVE:$NAME"
+    [[ -z ${ARCHIVE:-} ]] || buildah push --quiet "$IMAGE" "docker-archive:$ARCHIVE:$IMAGE"
 }
 
 inside() {

@@ -74,6 +74,7 @@ make_image() {
     fi
     CARGO_TARGET_DIR=$BUILD/target ARCHIVE=$BUILD/image.tar PROFILE=$PROFILE REVISION=$HUMBLE_BROKER_REVISION \
         scripts/image-test.sh
+    python3 scripts/release/image.py "$BUILD/image.tar"
     gzip -9 --no-name <"$BUILD/image.tar" >"$OUT/$NAME-$VERSION-${HOST%%-*}-image.tar.gz"
     # Root's, as the image is made by root.
     ((EUID == 0)) || sudo rm -rf "$BUILD/target/image"
