@@ -26,9 +26,9 @@ BASHDIR ?= $(DATADIR)/bash-completion/completions
 ZSHDIR ?= $(DATADIR)/zsh/site-functions
 FISHDIR ?= $(DATADIR)/fish/vendor_completions.d
 
-# The documents, where their links to each other hold.
+# The documents, in places where they lead to each other; what they say about the sources is not installed.
 DOCUMENTS := README.md CHANGELOG.md SECURITY.md $(wildcard docs/*.md) \
-	$(wildcard config/examples/*.toml) $(wildcard packaging/proxies/*) \
+	config/broker.toml $(wildcard config/examples/*.toml) $(wildcard packaging/proxies/*) \
 	packaging/grafana/dashboard.json packaging/prometheus/alerts.yml packaging/prometheus/prometheus.yml
 
 INSTALL := install -D -m 644

@@ -32,6 +32,8 @@ for need in "$@"; do
             done
             ;;
         binutils) command -v objdump >/dev/null || packages+=(binutils) ;;
+        # It tells which packages a program needs.
+        dpkg-dev) command -v dpkg-shlibdeps >/dev/null || packages+=(dpkg-dev) ;;
         # rpmbuild comes with it.
         rpm) command -v rpmbuild >/dev/null || packages+=(rpm) ;;
         man) command -v man >/dev/null || packages+=(man-db) ;;

@@ -94,7 +94,7 @@ rpm() {
     rm -rf "$top"
 }
 
-scripts/need.sh c binutils make rpm
+scripts/need.sh c binutils make dpkg-dev rpm
 mkdir -p "$OUT"
 build
 deb

@@ -57,7 +57,7 @@ outside() {
     # shellcheck disable=SC2016 # The variables are those of the shell that it starts.
     "${as_root[@]}" env "PATH=$PATH" "BROKER_BIN=$PROGRAM" "CARGO_TARGET_DIR=$TARGET" bash -c '
         echo $$ >"$1/cgroup.procs"
-        exec unshare -m -p -n -u -i -C -f --mount-proc --kill-child timeout -s KILL 300 "$2" --inside "$3"' \
+        exec unshare -m -p -n -u -i -C -f --mount-proc --kill-child timeout -s KILL 600 "$2" --inside "$3"' \
         bash "$group" "$(realpath "${BASH_SOURCE[0]}")" "$tree" || code=$?
     # What systemd has made there is empty once the last process is gone, which takes a moment.
     local attempt

@@ -1,4 +1,5 @@
 # What bash offers for the beginning of an option: `complete.bash FILE PROGRAM BEGINNING`.
+# shellcheck source=/dev/null
 source "$1"
 function=$(complete -p "$2")
 function=${function##*-F }

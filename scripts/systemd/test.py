@@ -263,8 +263,9 @@ def main(root, older, newer):
     test = None
     try:
         for test in TESTS:
+            began = time.monotonic()
             test(machine)
-            print(f"ok: {test.__name__.replace('_', ' ')}", flush=True)
+            print(f"ok: {test.__name__.replace('_', ' ')}, {time.monotonic() - began:.1f} s", flush=True)
     except Exception:
         print(f"failed: {test.__name__.replace('_', ' ')}; the last of the journal:", file=sys.stderr)
         for entry in machine.journal()[-40:]:

@@ -102,6 +102,7 @@ impl Verifier {
         };
         self.not_from_the_future(&claims, now)?;
         self.of_one_issuer(&claims)?;
+        self.for_nobody_else(&claims)?;
         let role = self.role(&claims, roles)?;
         let ruled = Ruled {
             claims: role.claims.values(|name| claims.text(name)),
@@ -163,6 +164,15 @@ impl Verifier {
         }
     }
 
+    /// The library takes an audience that is not well written for none.
+    fn for_nobody_else(&self, claims: &Claims) -> Result<(), Invalid> {
+        let is_for_somebody = claims.0.get("aud").is_some_and(|audience| !audience.is_null());
+        match self.config.audience {
+            None if is_for_somebody => Err(Invalid::Because(in_words(&ErrorKind::InvalidAudience))),
+            _ => Ok(()),
+        }
+    }
+
     /// When the token ends: at the moment it says, or if that is over by less than clocks may differ,
     /// when that too is over.
     fn expires(&self, claims: &Claims, now: SystemTime) -> Result<SystemTime, Invalid> {
@@ -185,8 +195,8 @@ fn in_words(kind: &ErrorKind) -> String {
         ErrorKind::InvalidSignature => "its signature is wrong",
         ErrorKind::ExpiredSignature => "it has expired",
         ErrorKind::ImmatureSignature => "it is not valid yet",
-        ErrorKind::InvalidIssuer => "`iss` is somebody else",
-        ErrorKind::InvalidAudience => "`aud` is somebody else",
+        ErrorKind::InvalidIssuer => "`iss` is not what `access.jwt.issuer` says",
+        ErrorKind::InvalidAudience => "`aud` is not what `access.jwt.audience` says",
         ErrorKind::MissingRequiredClaim(claim) => return format!("`{claim}` is missing"),
         ErrorKind::InvalidClaimFormat(claim) => return format!("`{claim}` is not well written"),
         other => return format!("{other:?}"),

@@ -42,14 +42,14 @@ fn what_a_token_claims_must_be_true_now_and_meant_for_this_broker() {
         ("from the future", json!({"iat": from_now(60.0).floor()}), "it is from the future"),
         ("made at no time", json!({"iat": "now"}), "`iat` is not a time"),
         ("made before time", json!({"iat": -5}), "`iat` is not a time"),
-        ("of somebody else", json!({"iss": "https://evil.example"}), "`iss` is somebody else"),
-        ("of somebody with a similar name", json!({"iss": format!("{ISSUER}/")}), "`iss` is somebody else"),
+        ("of somebody else", json!({"iss": "https://evil.example"}), "`iss` is not what"),
+        ("of somebody with a similar name", json!({"iss": format!("{ISSUER}/")}), "`iss` is not what"),
         ("of several", json!({"iss": [ISSUER, "https://evil.example"]}), ""),
         ("of nobody", json!({"iss": null}), "`iss` is missing"),
         ("of a number", json!({"iss": 7}), ""),
-        ("for somebody else", json!({"aud": "other"}), "`aud` is somebody else"),
-        ("for nobody of several", json!({"aud": ["other", "another"]}), "`aud` is somebody else"),
-        ("for no one", json!({"aud": []}), "`aud` is somebody else"),
+        ("for somebody else", json!({"aud": "other"}), "`aud` is not what"),
+        ("for nobody of several", json!({"aud": ["other", "another"]}), "`aud` is not what"),
+        ("for no one", json!({"aud": []}), "`aud` is not what"),
         ("for nobody", json!({"aud": null}), "`aud` is missing"),
         ("for an object", json!({"aud": {"broker": true}}), ""),
         ("about several", json!({"sub": ["ann"]}), "what it says is not well written"),
@@ -82,6 +82,22 @@ fn what_a_token_claims_must_be_true_now_and_meant_for_this_broker() {
     let nothing = claims(&json!({"role": "?"})).replace("\"?\"", "null");
     let reason = broker.reason("a role that is null", &signer.sign(ES256, &nothing));
     assert_eq!(reason, "the claim of its role is not a string");
+}
+
+#[test]
+fn a_broker_without_a_name_takes_no_token_that_is_for_somebody_however_that_is_written() {
+    let folder = TempDir::new().unwrap();
+    let signer = Signer::p256();
+    let file = signer.write(folder.path(), "p256");
+    let mut broker = Broker::start_for_all(&[ES256], &format!("key_file = '{file}'"), "");
+    let token = |audience| signer.sign(ES256, &claims(&json!({"aud": audience})));
+    broker.accept("for nobody", &token(json!(null)));
+    for audience in
+        [json!(AUDIENCE), json!(["other"]), json!([]), json!(["other", 7]), json!(7), json!({"other": true})]
+    {
+        let reason = broker.reason(&audience.to_string(), &token(audience.clone()));
+        assert_eq!(reason, "`aud` is not what `access.jwt.audience` says", "{audience}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::refusal;
 use crate::support::Client;
 use crate::support::Reloading;
 use crate::support::Way;
+use crate::support::http;
 
 const REVOKED: &str = "humble_broker_disconnections_total{reason=\"revoked\"}";
 const UNAUTHORIZED: &str = "humble_broker_connections_refused_total{reason=\"unauthorized\"}";
@@ -25,14 +26,16 @@ broadcast = true
 
 /// These tokens, each with its role.
 pub(super) fn tokens(tokens: &[(&str, &str)]) -> String {
-    let hash = |token: &str| -> String {
-        let hash = digest::digest(&digest::SHA256, token.as_bytes());
-        hash.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-    };
     let entry = |(token, role): &(&str, &str)| {
-        format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = '{role}'\n", hash(token))
+        format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = '{role}'\n", sha256(token))
     };
     tokens.iter().map(entry).collect()
+}
+
+/// The SHA-256 of `token`, as it is written.
+pub(super) fn sha256(token: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, token.as_bytes());
+    hash.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn told(refused: Result<Client, String>) -> String {
@@ -55,7 +58,8 @@ fn of_many_tokens_one_is_revoked_and_only_its_clients_go() {
         let mut alphas = [enter("alpha"), enter("alpha")];
         let mut betas = [enter("beta"), enter("beta")];
         let mut writer = Client::connect_as(address, way, "gamma").unwrap();
-        node.load(&one);
+        let report = node.load(&one);
+        assert!(report.ends_with("; 2 clients are no longer allowed, and disconnected\n"), "{report}");
         assert_eq!(writer.ask("[\"publish\",\"news.a\",1]"), "[]");
         for alpha in &mut alphas {
             alpha.await_end();
@@ -77,6 +81,40 @@ fn of_many_tokens_one_is_revoked_and_only_its_clients_go() {
         Client::connect_as(address, way, "alpha").unwrap().subscribe("\"news.a\"");
         betas[0].assert_silence();
     }
+}
+
+#[test]
+fn who_is_revoked_between_its_polls_gets_nothing_of_what_comes_later() {
+    let both = tokens(&[("alpha", "reader"), ("gamma", "writer")]) + ROLES;
+    for (way, upgrades) in [(Way::Polling3, false), (Way::Polling4, false), (Way::Polling4, true)] {
+        let node = Reloading::start(&both);
+        let mut alpha = Client::connect_as(node.daemon.address, way, "alpha").unwrap();
+        let mut writer = Client::connect_as(node.daemon.address, Way::WebSocket4, "gamma").unwrap();
+        assert_eq!(writer.ask("[\"broadcast\",\"before\"]"), "[]");
+        node.load(&(tokens(&[("gamma", "writer")]) + ROLES));
+        assert_eq!(writer.ask("[\"broadcast\",\"after\"]"), "[]");
+        if upgrades {
+            alpha.upgrade();
+            alpha.expect("[\"broadcast\",\"before\"]");
+        } else {
+            let polled = http::get(node.daemon.address, &alpha.polling_target()).text();
+            assert!(polled.contains("before") && !polled.contains("after"), "{way:?}: {polled}");
+        }
+        alpha.await_end();
+    }
+}
+
+#[test]
+fn who_is_revoked_and_does_not_poll_any_more_takes_up_no_place_for_long() {
+    // A client can send heartbeats and not poll. This one is not asked for any.
+    let text = |those: &[_]| format!("{}{ROLES}\n[socketio]\nping_timeout = '10m'", tokens(those));
+    let node = Reloading::start(&text(&[("alpha", "reader"), ("beta", "reader")]));
+    let enter = |token| Client::connect_as(node.daemon.address, Way::Polling4, token).unwrap();
+    let (_alpha, mut beta) = (enter("alpha"), enter("beta"));
+    node.load(&text(&[("beta", "reader")]));
+    node.daemon.await_metric("humble_broker_connections{transport=\"polling\",protocol=\"4\"}", 1.0);
+    node.daemon.await_metric(REVOKED, 1.0);
+    beta.subscribe("\"news.a\"");
 }
 
 #[test]
@@ -177,6 +215,10 @@ fn rules_that_cannot_be_used_leave_the_old_ones_in_force() {
         (entry("short"), "does not hold one token of at least 16 characters"),
         (entry("two"), "does not hold one token of at least 16 characters"),
         (entry("empty"), "does not hold one token of at least 16 characters"),
+        (
+            format!("[[access.tokens]]\ntoken_file = '{}'\nrole = 'writer'\n{good}", file("token")),
+            "is that of another role too",
+        ),
         (good.replace("role = 'reader'", "role = 'nobody'"), "there is no such role"),
         (good.replace("\"news.*\"", "\"news.{\""), "is not a pattern"),
         (good.replace("token_file", "token"), "unknown key, expected one of `token_file`"),
@@ -199,7 +241,8 @@ fn rules_that_cannot_be_used_leave_the_old_ones_in_force() {
     }
     // The file is read anew, though the configuration has not changed.
     std::fs::write(file("token"), "beta-beta-beta-beta").unwrap();
-    node.load(&good);
+    let report = node.load(&good);
+    assert!(report.contains("no key has changed; 1 client is no longer allowed"), "{report}");
     reader.await_end();
     Client::connect_as(node.daemon.address, Way::WebSocket4, "beta-beta-beta-beta").unwrap();
 }
