@@ -45,7 +45,16 @@ fn every_way_to_install_takes_three_commands_at_most_and_names_what_is_there() {
     assert!(paths.len() >= 8, "{paths:?}");
     let missing: Vec<_> = paths.into_iter().filter(|path| is_missing(path)).collect();
     assert_eq!(missing, [""; 0]);
-    assert!(versions(&guide).iter().all(|version| *version == VERSION), "{:?}", versions(&guide));
+}
+
+#[test]
+fn every_version_that_a_document_names_is_that_of_the_manifest() {
+    for document in ["README.md", "docs/install.md"] {
+        let text = read(document);
+        let named = versions(&text);
+        assert!(!named.is_empty(), "{document}");
+        assert!(named.iter().all(|version| *version == VERSION), "{document}: {named:?}");
+    }
 }
 
 #[test]
