@@ -7,7 +7,8 @@
 #   PROFILE=test-release scripts/release.sh     sooner, to try this script
 #
 # Nothing goes into the files but the commit, and what the compilers and packagers of this machine make of it, so
-# that whoever has the same can make the same. All is built anew, which takes long: CONTRIBUTING.md says how long.
+# that whoever has the same can make the same. The program is built anew, three times with the one in the image. The
+# image needs root, as scripts/image-test.sh does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
