@@ -20,7 +20,6 @@ TARGET=${CARGO_TARGET_DIR:-target}
 MAINTAINER=${MAINTAINER:-$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 readonly PROFILE TARGET MAINTAINER
-export SOURCE_DATE_EPOCH
 # What comes before a release sorts before it.
 readonly VERSION=${VERSION/-/\~}
 # What Debian 12 has, the oldest of the systems that the packages are for with systemd 252.
@@ -31,6 +30,8 @@ readonly CARGO_DEB=3.8.0
 build() {
     local needed
     [[ -n ${BINARY:-} ]] || cargo build --locked --profile "$PROFILE" --bin "$NAME"
+    # Not before, as what is compiled of C is compiled again when it changes, for nothing.
+    export SOURCE_DATE_EPOCH
     # A panic says its line without symbols too, and they are a third of the file.
     strip --remove-section=.comment -o "$OUT/$NAME" "${BINARY:-$TARGET/$PROFILE/$NAME}"
     needed=$(objdump -T "$OUT/$NAME" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1)
