@@ -81,6 +81,7 @@ impl Entrance {
             session.link().close(cause);
             return Err(not_admitted());
         }
+        session.link().expect_admission();
         socket.on_fallback(Dispatch::new(broker.clone(), session));
         Ok(())
     }

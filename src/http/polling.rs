@@ -113,7 +113,9 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
         link.heard().note_attachments(announced);
         announced.is_closed()
     };
+    let flush = link.flush_at_last();
     let response = endpoint.engine.post(link.generation(), id, content_type, Full::new(body)).await;
+    drop(flush);
     bound_chatter(&link);
     if closes && !has_left(&link) {
         link.end();

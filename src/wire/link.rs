@@ -10,7 +10,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -21,7 +20,10 @@ use crate::telemetry::disconnection::Disconnection;
 use crate::wire::fate::Fate;
 use crate::wire::heard::Heard;
 use crate::wire::links::Links;
+use crate::wire::outgoing::Due;
+use crate::wire::outgoing::Outgoing;
 use crate::wire::payload::Packet;
+use crate::wire::payload::message_cost;
 use crate::wire::permit::Kept;
 use crate::wire::permit::Permit;
 use crate::wire::polls::LAST_POLL;
@@ -46,8 +48,9 @@ pub struct Link {
     fate: Fate,
     queue: SendQueue,
     heard: Heard,
-    /// The task that reads the session's WebSocket; woken when the link closes.
-    pub(super) reader: AtomicWaker,
+    outgoing: Outgoing,
+    /// Who waits for what its client publishes.
+    pub(super) due: Mutex<Due>,
     poll: Mutex<Polls>,
     poll_cut: Notify,
     poll_turn: tokio::sync::Mutex<()>,
@@ -77,7 +80,8 @@ impl Link {
             fate: Fate::default(),
             queue: SendQueue::default(),
             heard: Heard::new(links.encoding()),
-            reader: AtomicWaker::new(),
+            outgoing: Outgoing::default(),
+            due: Mutex::default(),
             poll: Mutex::default(),
             poll_cut: Notify::new(),
             poll_turn: tokio::sync::Mutex::default(),
@@ -114,21 +118,13 @@ impl Link {
         true
     }
 
-    /// Makes room in the send queue for a message that costs `cost` bytes; whoever does so counts
-    /// it with [`Links::enqueued`], once for all recipients.
-    ///
-    /// `false`: the queue is full. An empty queue takes any one message.
-    #[must_use]
-    pub fn enqueue(&self, cost: usize) -> bool {
-        self.queue.put(cost as u64, self.links.longest_queue())
-    }
-
-    /// Makes room for an acknowledgement that costs `cost` bytes; it is counted as messages are.
-    ///
-    /// `false`: the client asks for more of them than it reads.
-    #[must_use]
-    pub fn enqueue_acknowledgement(&self, cost: usize) -> bool {
-        self.queue.put_acknowledgement(cost as u64, self.links.longest_queue())
+    /// Makes room in the send queue for the word that the client is in the namespace, so that no message
+    /// overtakes it.
+    pub fn expect_admission(&self) {
+        let cost = message_cost(0);
+        if self.queue.put_acknowledgement(cost as u64, self.links.longest_queue()).is_some() {
+            self.links.enqueued(cost);
+        }
     }
 
     /// Messages that cost `cost` bytes have been handed to the transport.
@@ -153,6 +149,16 @@ impl Link {
     #[must_use]
     pub fn is_end<B: AsRef<[u8]>>(&self, packet: &Packet<B>) -> bool {
         packet.is_end(self.encoding())
+    }
+
+    /// All links of the node.
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Its way out over a WebSocket.
+    pub(super) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
     }
 
     /// What is queued for the client.
@@ -187,7 +193,7 @@ impl Link {
     pub fn close(&self, cause: Disconnection) {
         self.fate.condemn(cause);
         let _ = self.closing.set(Instant::now());
-        self.reader.wake();
+        self.outgoing.tasks().reader.wake();
         self.cut_poll();
     }
 

@@ -11,6 +11,8 @@ pub mod heard;
 pub mod linger;
 pub mod link;
 pub mod links;
+mod outbox;
+pub mod outgoing;
 pub mod owed;
 mod patrol;
 pub mod payload;

@@ -1,0 +1,291 @@
+//! The way out over one session's WebSocket: the stream, and what waits to leave over it, whoever has put
+//! it there.
+//!
+//! Two write to it: the library, whose frames pass [`Channel`], and whoever publishes, whose frames are
+//! made once and shared by all recipients. What the library still holds for a session leaves first: see
+//! [`Link::offer`].
+//!
+//! [`Channel`]: crate::wire::channel::Channel
+
+use std::fmt;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Wake;
+use std::task::Waker;
+
+use bytes::Buf;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::task::AtomicWaker;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::task::coop::unconstrained;
+
+use crate::protocol::Generation;
+use crate::wire::frame;
+use crate::wire::linger::linger;
+use crate::wire::link::Link;
+use crate::wire::outbox::Outbox;
+use crate::wire::send_queue::SendQueue;
+
+/// Most slices that one write takes.
+const SLICES: usize = 32;
+
+/// What carries a WebSocket.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// The way out of one session, as those who use it share it.
+pub(super) struct Outgoing {
+    way: Mutex<Way>,
+    tasks: Arc<Tasks>,
+    /// Wakes both tasks. Whoever writes has it woken when there is room again: of those who write, none
+    /// stays to wait for it.
+    waker: Waker,
+}
+
+/// The tasks of the session's WebSocket.
+#[derive(Default)]
+pub(super) struct Tasks {
+    /// Reads from it, and writes what waits whenever it is woken.
+    pub(super) reader: AtomicWaker,
+    /// Waits until all has left.
+    pub(super) closer: AtomicWaker,
+}
+
+impl Wake for Tasks {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.reader.wake();
+        self.closer.wake();
+    }
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        let tasks = Arc::<Tasks>::default();
+        Self { way: Mutex::default(), waker: tasks.clone().into(), tasks }
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Outgoing").finish_non_exhaustive()
+    }
+}
+
+impl Outgoing {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+}
+
+/// The stream, and what waits to leave over it.
+#[derive(Default)]
+pub(super) struct Way {
+    /// There is none while the session polls, nor once the stream is closed from our side.
+    pub(super) stream: Option<Box<dyn Stream>>,
+    pub(super) out: Outbox,
+    /// What `out` takes of the send queue.
+    pub(super) owed: u64,
+    /// Somebody is about to have it written.
+    due: bool,
+    /// Nothing has waited at some moment since this was last looked at.
+    pub(super) emptied: bool,
+    /// The reader waits for `out` to be empty.
+    pub(super) reader_waits: bool,
+}
+
+impl Way {
+    /// Appends `frames`, which take `cost` of the send queue.
+    pub(super) fn put(&mut self, frames: &[u8], cost: usize) {
+        self.out.put(frames);
+        self.owed += cost as u64;
+    }
+
+    /// Writes what waits, as far as the stream takes it; says how much has left the send queue.
+    pub(super) fn write(&mut self, link: &Arc<Link>) -> u64 {
+        let mut cx = Context::from_waker(&link.outgoing().waker);
+        let mut left = 0;
+        while let Some(stream) = self.stream.as_mut().filter(|_| !self.out.is_empty()) {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let sent = match self.out.chunks_vectored(&mut slices) {
+                1 => Pin::new(stream).poll_write(&mut cx, self.out.chunk()),
+                count => {
+                    let slices = slices.get(..count).unwrap_or_default();
+                    Pin::new(stream).poll_write_vectored(&mut cx, slices)
+                }
+            };
+            match sent {
+                Poll::Ready(Ok(sent @ 1..)) => left += self.sent(sent),
+                Poll::Ready(_) => self.fail(link),
+                Poll::Pending => break,
+            }
+        }
+        if self.out.is_empty() {
+            self.emptied = true;
+            if std::mem::take(&mut self.reader_waits) {
+                link.outgoing().tasks.reader.wake();
+            }
+        }
+        link.queue().take(left)
+    }
+
+    /// So many bytes of what waits have left; says what they have taken of the send queue.
+    fn sent(&mut self, bytes: usize) -> u64 {
+        let all = self.out.remaining();
+        self.out.advance(bytes);
+        let share = u128::from(self.owed) * bytes as u128 / all as u128;
+        let share = u64::try_from(share).unwrap_or(self.owed);
+        self.owed -= share;
+        share
+    }
+
+    /// Closes the stream from our side with `code`, behind what waits; the library sees its end at once.
+    pub(super) fn close(&mut self, link: &Arc<Link>, code: u16) {
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
+        self.out.put(&frame::close(code));
+        linger(stream, std::mem::take(&mut self.out), link.clone());
+        // Whoever waits for the stream waits in vain now: it has another owner.
+        link.outgoing().waker.wake_by_ref();
+    }
+
+    /// Nothing will leave any more: the library sees the end of the stream.
+    ///
+    /// Not an error of writing, which it ignores: its WebSocket would keep what is still to come, and
+    /// offer all of it again with each message.
+    fn fail(&mut self, link: &Arc<Link>) {
+        self.out = Outbox::default();
+        if let Some(stream) = self.stream.take() {
+            linger(stream, Outbox::default(), link.clone());
+        }
+        link.outgoing().waker.wake_by_ref();
+    }
+}
+
+/// What has become of a message that a session was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It waits to leave, and does so at the next [`Link::flush`] of its publisher.
+    Ready,
+    /// It has its place in the send queue, and is to be put into the library's.
+    Queued,
+    /// It has no place in the send queue.
+    Refused,
+}
+
+/// The sessions whose turn it is to be written once a publisher has said all that it has to say for now.
+#[derive(Debug, Default)]
+pub struct Due(Vec<Arc<Link>>);
+
+impl Link {
+    /// Queues a message that costs `cost` bytes; `frames` are how it goes over a WebSocket. Whoever does
+    /// so counts the cost with [`Links::enqueued`], once for all recipients, and has `due` written by
+    /// [`flush`](Self::flush).
+    ///
+    /// A full send queue refuses it; an empty one takes any one message.
+    ///
+    /// [`Links::enqueued`]: crate::wire::links::Links::enqueued
+    #[must_use]
+    pub fn offer<'a>(
+        self: &Arc<Self>,
+        cost: usize,
+        frames: impl FnOnce(Generation) -> &'a Bytes,
+        due: &mut Due,
+    ) -> Offered {
+        self.put(|queue, longest| queue.put(cost as u64, longest), cost, frames, due)
+    }
+
+    /// The same for an acknowledgement, which is refused only if the client asks for more of them than it
+    /// reads.
+    #[must_use]
+    pub fn offer_acknowledgement<'a>(
+        self: &Arc<Self>,
+        cost: usize,
+        frames: impl FnOnce(Generation) -> &'a Bytes,
+        due: &mut Due,
+    ) -> Offered {
+        self.put(|queue, longest| queue.put_acknowledgement(cost as u64, longest), cost, frames, due)
+    }
+
+    /// Puts a message into the send queue by `put`, which says what waited there before, and behind what
+    /// waits to leave if that is all there was. Else the library holds something which comes first.
+    fn put<'a>(
+        self: &Arc<Self>,
+        put: impl FnOnce(&SendQueue, u64) -> Option<u64>,
+        cost: usize,
+        frames: impl FnOnce(Generation) -> &'a Bytes,
+        due: &mut Due,
+    ) -> Offered {
+        let mut way = self.outgoing().lock();
+        let Some(before) = put(self.queue(), self.links().longest_queue()) else {
+            return Offered::Refused;
+        };
+        if way.stream.is_none() || before != way.owed {
+            return Offered::Queued;
+        }
+        way.out.share(frames(self.generation()));
+        way.owed += cost as u64;
+        if !std::mem::replace(&mut way.due, true) {
+            due.0.push(self.clone());
+        }
+        Offered::Ready
+    }
+
+    /// The sessions that wait for the client of this one to have said all that it has to say for now.
+    pub fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits to leave over the session's WebSocket, and leaves the way to the caller.
+    pub(super) fn write(self: &Arc<Self>) -> MutexGuard<'_, Way> {
+        let mut way = self.outgoing().lock();
+        let left = way.write(self);
+        self.links().dequeued(left);
+        way
+    }
+
+    /// Writes what the client of this session has published to those who were [`Offered`] it.
+    pub fn flush(&self) {
+        let due = std::mem::take(&mut self.due().0);
+        if due.is_empty() {
+            return;
+        }
+        // Without a budget: it would be the publisher's, and end in the midst of many.
+        let write = |link: &Arc<Self>| {
+            let mut way = link.outgoing().lock();
+            way.due = false;
+            way.write(link)
+        };
+        let write = unconstrained(async { due.iter().map(write).sum() });
+        let left = write.now_or_never().unwrap_or_default();
+        self.links().dequeued(left);
+    }
+
+    /// Does so when it is dropped: a request may be given up in the midst of it.
+    pub fn flush_at_last(&self) -> impl Drop + '_ {
+        struct Flush<'a>(&'a Link);
+        impl Drop for Flush<'_> {
+            fn drop(&mut self) {
+                self.0.flush();
+            }
+        }
+        Flush(self)
+    }
+}
