@@ -20,7 +20,6 @@ use crate::telemetry::disconnection::Disconnection;
 use crate::wire::fate::Fate;
 use crate::wire::heard::Heard;
 use crate::wire::links::Links;
-use crate::wire::outgoing::Due;
 use crate::wire::outgoing::Outgoing;
 use crate::wire::payload::Packet;
 use crate::wire::payload::message_cost;
@@ -49,8 +48,6 @@ pub struct Link {
     queue: SendQueue,
     heard: Heard,
     outgoing: Outgoing,
-    /// Who waits for what its client publishes.
-    pub(super) due: Mutex<Due>,
     poll: Mutex<Polls>,
     poll_cut: Notify,
     poll_turn: tokio::sync::Mutex<()>,
@@ -81,7 +78,6 @@ impl Link {
             queue: SendQueue::default(),
             heard: Heard::new(links.encoding()),
             outgoing: Outgoing::default(),
-            due: Mutex::default(),
             poll: Mutex::default(),
             poll_cut: Notify::new(),
             poll_turn: tokio::sync::Mutex::default(),

@@ -45,6 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// The way out of one session, as those who use it share it.
 pub(super) struct Outgoing {
     way: Mutex<Way>,
+    /// Who waits for what the session's client publishes.
+    due: Mutex<Due>,
     tasks: Arc<Tasks>,
     /// Wakes both tasks. Whoever writes has it woken when there is room again: of those who write, none
     /// stays to wait for it.
@@ -74,7 +76,7 @@ impl Wake for Tasks {
 impl Default for Outgoing {
     fn default() -> Self {
         let tasks = Arc::<Tasks>::default();
-        Self { way: Mutex::default(), waker: tasks.clone().into(), tasks }
+        Self { way: Mutex::default(), due: Mutex::default(), waker: tasks.clone().into(), tasks }
     }
 }
 
@@ -250,7 +252,7 @@ impl Link {
 
     /// The sessions that wait for the client of this one to have said all that it has to say for now.
     pub fn due(&self) -> MutexGuard<'_, Due> {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outgoing().due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes what waits to leave over the session's WebSocket, and leaves the way to the caller.
@@ -287,5 +289,187 @@ impl Link {
             }
         }
         Flush(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::time::Duration;
+
+    use bytes::BytesMut;
+    use proptest::prelude::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::io::DuplexStream;
+    use tokio::io::duplex;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::Limits;
+    use crate::protocol::Encoding;
+    use crate::protocol::Transport;
+    use crate::telemetry::metrics::Connections;
+    use crate::wire::channel::Channel;
+    use crate::wire::links::Links;
+    use crate::wire::payload::Packet;
+    use crate::wire::permit::Permit;
+
+    /// A message as the library would write it, a frame for each packet.
+    struct Message {
+        frames: Vec<Bytes>,
+        all: Bytes,
+        cost: usize,
+    }
+
+    impl Message {
+        fn new(link: &Link, packets: &[Packet]) -> Self {
+            let frame = |packet: &Packet| {
+                let mut out = BytesMut::new();
+                packet.put_frame(Generation::V4, &mut out);
+                out.freeze()
+            };
+            let frames: Vec<_> = packets.iter().map(frame).collect();
+            let cost = packets.iter().map(|packet| link.cost(packet)).sum();
+            Self { all: frames.concat().into(), frames, cost }
+        }
+
+        fn event(link: &Link, number: usize, length: usize) -> Self {
+            let text = format!("42[\"data\",{number},\"{}\"]", "x".repeat(length));
+            Self::new(link, &[Packet::Text(text.into())])
+        }
+
+        fn binary(link: &Link, number: usize, length: usize) -> Self {
+            let text = format!("451-[\"data\",{number}]");
+            Self::new(link, &[Packet::Text(text.into()), Packet::Binary(vec![0; length].into())])
+        }
+    }
+
+    fn link() -> Arc<Link> {
+        let links = Links::new(&Limits::default(), Encoding::Json, Connections::unheard());
+        links.open(Generation::V4, Transport::WebSocket, Permit::new(()))
+    }
+
+    /// A session's channel, and the end of its client.
+    fn channel(link: &Arc<Link>, capacity: usize) -> (Channel, DuplexStream) {
+        let (near, far) = duplex(capacity);
+        (Channel::new(near, link.clone(), Bytes::new(), 1_000), far)
+    }
+
+    fn offer(link: &Arc<Link>, message: &Message) -> Offered {
+        link.offer(message.cost, |_| &message.all, &mut link.due())
+    }
+
+    #[test]
+    fn what_the_library_holds_leaves_first() {
+        let link = link();
+        let messages: Vec<_> = (0..4).map(|number| Message::event(&link, number, 10)).collect();
+        let [first, second, third, fourth] = &messages[..] else { unreachable!() };
+        assert_eq!(offer(&link, first), Offered::Queued, "there is no WebSocket yet");
+        let (mut channel, mut far) = channel(&link, 1_000);
+        assert_eq!(offer(&link, second), Offered::Queued, "the library holds the first one");
+        let all = [&first.all[..], &second.all].concat();
+        channel.write_all(&all).now_or_never().unwrap().unwrap();
+        assert_eq!(offer(&link, third), Offered::Ready);
+        assert_eq!(offer(&link, fourth), Offered::Ready);
+        assert_eq!(link.due().0.len(), 1, "it is written once");
+        link.flush();
+        let mut received = vec![0; 1_000];
+        let length = far.read(&mut received).now_or_never().unwrap().unwrap();
+        let sent: Vec<_> = messages.iter().flat_map(|message| message.all.to_vec()).collect();
+        assert_eq!(received[..length], sent);
+        assert_eq!((link.queue().waiting(), link.due().0.len()), (0, 0));
+    }
+
+    #[test]
+    fn nothing_overtakes_the_word_that_a_client_is_in_the_namespace() {
+        let link = link();
+        let (mut channel, _far) = channel(&link, 1_000);
+        link.expect_admission();
+        let message = Message::event(&link, 0, 10);
+        assert_eq!(offer(&link, &message), Offered::Queued);
+        let admission = Message::new(&link, &[Packet::Text("40{\"sid\":\"x\"}".into())]);
+        channel.write_all(&admission.all).now_or_never().unwrap().unwrap();
+        channel.write_all(&message.all).now_or_never().unwrap().unwrap();
+        assert_eq!(offer(&link, &message), Offered::Ready);
+        assert_eq!(link.due().0.drain(..).count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_room_leaves_when_there_is_some_whoever_has_published_it() {
+        let (link, publisher) = (link(), link());
+        let (mut channel, mut far) = channel(&link, 100);
+        let message = Message::event(&link, 0, 1_000);
+        for _ in 0..50 {
+            let offered = link.offer(message.cost, |_| &message.all, &mut publisher.due());
+            assert_eq!(offered, Offered::Ready);
+        }
+        let before = link.queue().waiting();
+        publisher.flush();
+        let waits = link.queue().waiting();
+        assert!(waits < before && waits > before - 300, "{waits} of {before} wait");
+        // The library reads all the time.
+        let reading = tokio::spawn(async move { channel.read(&mut [0; 10]).await });
+        let mut received = vec![0; message.all.len() * 50];
+        let read = timeout(Duration::from_secs(1), far.read_exact(&mut received)).await;
+        assert!(read.is_ok_and(|read| read.is_ok()), "not all of it has come");
+        assert_eq!(received, message.all.repeat(50));
+        assert_eq!(link.queue().waiting(), 0);
+        assert!(!reading.is_finished());
+    }
+
+    proptest! {
+        /// Whatever is offered, written and read in whatever order: the client gets it as it was offered.
+        #[test]
+        fn messages_leave_in_the_order_in_which_they_were_offered(
+            steps in prop::collection::vec((0..6u8, 1..6usize, 0..4_000usize), 1..200),
+            early in 0..5usize,
+        ) {
+            let link = link();
+            let (mut library, mut expected) = (VecDeque::new(), Vec::new());
+            let mut offer = |message: Message, library: &mut VecDeque<Bytes>| {
+                match offer(&link, &message) {
+                    Offered::Ready => {}
+                    Offered::Queued => library.extend(message.frames),
+                    Offered::Refused => panic!("there is room"),
+                }
+                expected.extend_from_slice(&message.all);
+            };
+            for number in 0..early {
+                offer(Message::event(&link, number, 3), &mut library);
+            }
+            let (mut channel, mut far) = channel(&link, 5_000);
+            let (mut received, mut buffer) = (Vec::new(), vec![0; 4_000]);
+            for (number, (step, count, size)) in steps.into_iter().enumerate() {
+                match step {
+                    0 | 1 => offer(Message::event(&link, number, size / 10), &mut library),
+                    2 => offer(Message::event(&link, number, size), &mut library),
+                    3 => offer(Message::binary(&link, number, size), &mut library),
+                    4 => {
+                        for frame in library.drain(..count.min(library.len())) {
+                            channel.write_all(&frame).now_or_never().unwrap().unwrap();
+                        }
+                        channel.flush().now_or_never().unwrap().unwrap();
+                    }
+                    _ => {
+                        link.flush();
+                        if let Some(read) = far.read(&mut buffer[..size]).now_or_never() {
+                            received.extend_from_slice(&buffer[..read.unwrap()]);
+                        }
+                    }
+                }
+            }
+            for frame in library {
+                channel.write_all(&frame).now_or_never().unwrap().unwrap();
+            }
+            while received.len() < expected.len() {
+                channel.flush().now_or_never().unwrap().unwrap();
+                let read = far.read(&mut buffer).now_or_never();
+                received.extend_from_slice(&buffer[..read.expect("something is left").unwrap()]);
+            }
+            prop_assert_eq!(received, expected);
+            prop_assert_eq!(link.queue().waiting(), 0);
+            link.due().0.clear();
+        }
     }
 }
