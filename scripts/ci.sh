@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly NAMES=(machine tools format clippy typos shellcheck toml build tests avalanche configurations interop readme monitoring systemd)
+readonly NAMES=(machine tools format clippy typos shellcheck toml build tests avalanche configurations interop readme monitoring systemd image)
 readonly TYPOS=1.52.0 SHELLCHECK=0.11.0.1
 # Here, wherever else cargo may be told to build.
 export CARGO_TARGET_DIR=$PWD/target
@@ -62,7 +62,7 @@ step_typos() {
 step_shellcheck() {
     local scripts=(scripts/*.sh .ci/run)
     if [[ -e tests/interop/run.sh ]]; then
-        scripts+=(tests/interop/run.sh)
+        scripts+=(tests/interop/*.sh)
     fi
     "$TOOLS/bin/shellcheck" --color=never "${scripts[@]}"
 }
@@ -105,10 +105,10 @@ step_avalanche() {
 step_configurations() {
     local file files
     shopt -s nullglob
-    files=(config/broker.toml config/examples/*.toml)
+    files=(config/broker.toml packaging/container/broker.toml config/examples/*.toml)
     shopt -u nullglob
-    if ((${#files[@]} < 2)); then
-        echo "ci.sh: config/broker.toml and at least one of config/examples/*.toml are missing" >&2
+    if ((${#files[@]} < 3)); then
+        echo "ci.sh: there is none of config/examples/*.toml" >&2
         return 1
     fi
     for file in "${files[@]}"; do
@@ -134,6 +134,11 @@ step_monitoring() {
 # The units, with a real systemd.
 step_systemd() {
     scripts/systemd-test.sh
+}
+
+# The image, as containers.
+step_image() {
+    scripts/image-test.sh
 }
 
 chosen=("$@")

@@ -31,6 +31,13 @@ for need in "$@"; do
                 command -v "${program%:*}" >/dev/null || packages+=("${program#*:}")
             done
             ;;
+        # What it takes to build images and run them without a daemon.
+        containers)
+            for program in podman buildah crun slirp4netns mmdebstrap ip:iproute2 unshare:util-linux; do
+                command -v "${program%:*}" >/dev/null || packages+=("${program#*:}")
+            done
+            ;;
+        compose) command -v docker-compose >/dev/null || packages+=(docker-compose) ;;
         valgrind) command -v valgrind >/dev/null || packages+=(valgrind) ;;
         # The packages of the proxies may also start them, on port 80.
         nginx | haproxy | caddy | openssl) command -v "$need" >/dev/null || packages+=("$need") ;;

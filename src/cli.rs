@@ -7,6 +7,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::io::Write;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ use clap::error::ContextKind;
 use clap::error::ContextValue;
 use toml::Value;
 
+use crate::config;
 use crate::config::Config;
 use crate::config::Override;
 use crate::config::SHIPPED;
@@ -229,4 +231,9 @@ fn print(text: &str) -> Result<ExitCode, Failure> {
             Err(Failure::Unavailable(format!("cannot write to the standard output: {}", error.kind())))
         }
     }
+}
+
+/// A file that the command line names cannot be read.
+fn unreadable(file: &Path, error: io::Error) -> Failure {
+    Failure::Usage(config::Error::Unreadable { file: file.to_owned(), error }.to_string())
 }

@@ -46,6 +46,7 @@ def promtool(*arguments):
 def check():
     promtool("check", "rules", "alerts.yml")
     promtool("check", "config", "prometheus.yml")
+    promtool("check", "config", "../container/prometheus.yml")
     promtool("test", "rules", "alerts_test.yml")
     assert alerts, "there are no alerts"
     assert panels, "the dashboard has no panels"

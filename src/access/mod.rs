@@ -175,7 +175,10 @@ impl Rules {
                 (None, Some(hash)) => hash.into(),
                 (None, None) => continue,
             };
-            tokens.add(secret, role(&token.role)?);
+            if !tokens.add(secret, role(&token.role)?) {
+                let reason = format!("the token of role `{}` is that of another role too", token.role);
+                return Err(Failure::Config(format!("access.tokens: {reason}")));
+            }
         }
         let certificates = access.certificates.iter().map(|entry| Ok((entry, role(&entry.role)?)));
         let certificates: Vec<_> = certificates.collect::<Result<_, Failure>>()?;

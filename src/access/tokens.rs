@@ -73,8 +73,15 @@ impl fmt::Debug for Secret {
 pub(super) struct Tokens(Vec<(Secret, Arc<Role>)>);
 
 impl Tokens {
-    pub(super) fn add(&mut self, secret: Secret, role: Arc<Role>) {
-        self.0.push((secret, role));
+    /// Adds a token that gives whoever shows it this role; `false` if it gives another one already.
+    #[must_use]
+    pub(super) fn add(&mut self, secret: Secret, role: Arc<Role>) -> bool {
+        let other = |(known, of): &(Secret, Arc<Role>)| known.is(&secret) && !Arc::ptr_eq(of, &role);
+        let adds = !self.0.iter().any(other);
+        if adds {
+            self.0.push((secret, role));
+        }
+        adds
     }
 
     /// The role of who shows `token`. All are compared, whichever it is.

@@ -14,6 +14,7 @@ use crate::access::Credentials;
 use crate::access::Denial;
 use crate::access::Grant;
 use crate::access::Identity;
+use crate::cli::unreadable;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::http::keys;
@@ -72,8 +73,7 @@ impl Test {
 
     fn token(&self) -> Result<Option<String>, Failure> {
         let Some(file) = &self.token_file else { return Ok(self.token.clone()) };
-        let text = fs::read_to_string(file)
-            .map_err(|error| Failure::Usage(format!("cannot read {}: {}", file.display(), error.kind())))?;
+        let text = fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
         Ok(Some(text.trim().to_owned()))
     }
 

@@ -18,6 +18,7 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::access::Secret;
+use crate::cli::unreadable;
 use crate::failure::Failure;
 
 /// What to do about a token.
@@ -101,7 +102,7 @@ impl Sign {
     fn run(&self) -> Result<String, Failure> {
         let file = self.key_file.display();
         let unusable = |reason: &str| Failure::Config(format!("cannot use {file}: {reason}"));
-        let bytes = fs::read(&self.key_file).map_err(|error| unusable(&error.kind().to_string()))?;
+        let bytes = fs::read(&self.key_file).map_err(|error| unreadable(&self.key_file, error))?;
         let (key, algorithms) = key(&bytes).map_err(unusable)?;
         let algorithm = match self.algorithm {
             Some(wanted) if algorithms.contains(&wanted) => wanted,

@@ -192,7 +192,10 @@ impl Daemon {
         supervisor.spawn("expiry", broker.clone().expire());
         let keys = watch::Sender::new(access.jwks().cloned());
         let known = broker.clone();
-        supervisor.spawn("keys", http::keys::keep(keys.subscribe(), move || known.identify_all()));
+        let changed = move || {
+            let _ = known.identify_all();
+        };
+        supervisor.spawn("keys", http::keys::keep(keys.subscribe(), changed));
         supervisor.spawn("upkeep", upkeep(metrics.clone(), gate.clone()));
         let with = if tls.is_some() { "with" } else { "without" };
         info!("serving clients on {} {with} TLS, operators on {}", bound.public, bound.admin);

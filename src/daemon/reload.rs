@@ -52,10 +52,10 @@ impl Reload {
     pub(super) fn run(&mut self) -> Result<String, Failure> {
         let outcome = self.prepare().map(|prepared| self.commit(prepared));
         match &outcome {
-            Ok(reloaded) => {
+            Ok((reloaded, disconnected)) => {
                 self.reloads.succeeded();
                 self.reloads.needs_restart(&reloaded.needs_restart);
-                info!("reloaded {}: {}", self.sources, changes(&reloaded.changed));
+                info!("reloaded {}: {}", self.sources, changes(reloaded, *disconnected));
                 if !reloaded.needs_restart.is_empty() {
                     warn!("{}", waiting(&reloaded.needs_restart));
                 }
@@ -65,7 +65,7 @@ impl Reload {
                 error!("reload refused, what was in force stays in force: {failure}");
             }
         }
-        outcome.map(|reloaded| report(&reloaded))
+        outcome.map(|(reloaded, disconnected)| report(&reloaded, disconnected))
     }
 
     fn prepare(&self) -> Result<Prepared, Failure> {
@@ -83,12 +83,13 @@ impl Reload {
         })
     }
 
-    fn commit(&mut self, prepared: Prepared) -> Reloaded {
+    /// Says what has changed, and how many clients are no longer allowed.
+    fn commit(&mut self, prepared: Prepared) -> (Reloaded, usize) {
         let Prepared { credentials, places, operators, access, log, reloaded } = prepared;
         self.sources.hold();
         self.config = reloaded.config.clone();
         let Config { server, limits, .. } = &self.config;
-        self.broker.reload(broker::Live::new(limits, access.clone()));
+        let disconnected = self.broker.reload(broker::Live::new(limits, access.clone()));
         self.keys.send_replace(access.jwks().cloned());
         self.access = access;
         self.links.reload(limits);
@@ -98,7 +99,7 @@ impl Reload {
             tls.replace(credentials);
         }
         self.logger.commit(log);
-        reloaded
+        (reloaded, disconnected)
     }
 }
 
@@ -118,8 +119,8 @@ pub(super) fn operators(config: &Config) -> Result<Option<Secret>, Failure> {
 }
 
 /// The outcome in words, for who has asked.
-fn report(reloaded: &Reloaded) -> String {
-    let mut report = format!("reloaded: {}\n", changes(&reloaded.changed));
+fn report(reloaded: &Reloaded, disconnected: usize) -> String {
+    let mut report = format!("reloaded: {}\n", changes(reloaded, disconnected));
     if !reloaded.needs_restart.is_empty() {
         report += &waiting(&reloaded.needs_restart);
         report.push('\n');
@@ -127,8 +128,17 @@ fn report(reloaded: &Reloaded) -> String {
     report
 }
 
-fn changes(keys: &[String]) -> String {
-    if keys.is_empty() { "no key has changed".to_owned() } else { format!("changed {}", keys.join(", ")) }
+fn changes(reloaded: &Reloaded, disconnected: usize) -> String {
+    let keys = match &reloaded.changed[..] {
+        [] => "no key has changed".to_owned(),
+        keys => format!("changed {}", keys.join(", ")),
+    };
+    // What a file says may have changed, and with it who is allowed.
+    match disconnected {
+        0 => keys,
+        1 => keys + "; 1 client is no longer allowed, and disconnected",
+        many => format!("{keys}; {many} clients are no longer allowed, and disconnected"),
+    }
 }
 
 fn waiting(keys: &[String]) -> String {

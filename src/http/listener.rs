@@ -135,7 +135,11 @@ impl Listener {
             Ok(Self(Kind::Unix { listener: socket.listen(BACKLOG)?, _file: Some(file) }))
         };
         listen.await.map_err(|error: io::Error| {
-            Failure::Unavailable(format!("cannot listen on unix:{path}: {error}"))
+            let reason = match error.kind() {
+                io::ErrorKind::NotFound => "there is no such directory".to_owned(),
+                _ => error.to_string(),
+            };
+            Failure::Unavailable(format!("cannot listen on unix:{path}: {reason}"))
         })
     }
 

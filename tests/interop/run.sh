@@ -9,10 +9,7 @@ cd "$(dirname "$0")"
 export PATH="$PATH:/usr/sbin"
 
 # Each is installed again only when its lock file has changed.
-if ! cmp -s package-lock.json node_modules/.installed; then
-    npm ci --no-audit --no-fund
-    cp package-lock.json node_modules/.installed
-fi
+./install-js.sh
 for version in 4 5; do
     lock="requirements-py$version.txt"
     environment=".venv-py$version"

@@ -137,8 +137,8 @@ const JWT: &str = r#"
     sub=jo publish=["a*"]     | publish   | outbox.jo   | the token's own patterns do not mean it
     sub=jo publish="*"        | publish   | outbox.jo   | refused: publish is not an array of patterns without claims
     sub=jo publish=["{sub}"]  | publish   | outbox.jo   | refused: publish is not an array of patterns without claims
-    sub=jo aud=other          | subscribe | news        | refused: aud is somebody else
-    sub=jo iss=other          | subscribe | news        | refused: iss is somebody else
+    sub=jo aud=other          | subscribe | news        | refused: aud is not what access.jwt.audience says
+    sub=jo iss=other          | subscribe | news        | refused: iss is not what access.jwt.issuer says
     sub=jo exp=1600000000     | subscribe | news        | refused: it has expired
     sub=jo exp=soon           | subscribe | news        | refused: exp is missing
     sub=jo nbf=9999999999     | subscribe | news        | refused: it is not valid yet
@@ -185,7 +185,7 @@ const TENANTS: &str = r"
     tenant=a role=device       | publish   | a.device.     | allowed by no pattern
     sub=1 role=device          | publish   | a.device.1    | allowed by no pattern
     tenant=a                   | subscribe | a.news        | refused: it names no role
-    tenant=a role=member aud=b | subscribe | a.news        | refused: aud is somebody else
+    tenant=a role=member aud=b | subscribe | a.news        | refused: aud is not what access.jwt.audience says
     tenant=a role=member key=stranger | subscribe | a.news | refused: its signature is wrong
 ";
 

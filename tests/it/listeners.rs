@@ -158,7 +158,7 @@ fn what_is_not_a_socket_is_never_deleted() {
     let inner = folder.path().join("folder").to_str().unwrap().to_owned();
     fs::create_dir(&inner).unwrap();
     assert!(refusal(&inner).ends_with("what is there is not a socket\n"));
-    assert!(refusal(&format!("{inner}/none/s")).contains("No such file or directory"));
+    assert!(refusal(&format!("{inner}/none/s")).ends_with("there is no such directory\n"));
     assert!(Path::new(&link).exists() && Path::new(&inner).exists());
 }
 

@@ -79,7 +79,7 @@ fn what_a_key_cannot_sign_is_refused() {
     assert_eq!((code, text.ends_with("secret: it is no key for RS256\n")), (Some(78), true), "{text}");
     let missing = format!("{secret}s");
     let (code, text) = run(&["token", "sign", "--key-file", &missing]);
-    assert_eq!((code, text.ends_with("secrets: entity not found\n")), (Some(78), true), "{text}");
+    assert_eq!((code, text.ends_with("secrets: there is no such file\n")), (Some(64), true), "{text}");
     assert_eq!(run(&["token", "sign", "--key-file", secret, "--claim", "a"]).0, Some(64));
     assert_eq!(run(&["token", "sign", "--key-file", secret, "--expires", "1"]).0, Some(64));
 }

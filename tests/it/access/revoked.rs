@@ -55,7 +55,8 @@ fn of_many_tokens_one_is_revoked_and_only_its_clients_go() {
         let mut alphas = [enter("alpha"), enter("alpha")];
         let mut betas = [enter("beta"), enter("beta")];
         let mut writer = Client::connect_as(address, way, "gamma").unwrap();
-        node.load(&one);
+        let report = node.load(&one);
+        assert!(report.ends_with("; 2 clients are no longer allowed, and disconnected\n"), "{report}");
         assert_eq!(writer.ask("[\"publish\",\"news.a\",1]"), "[]");
         for alpha in &mut alphas {
             alpha.await_end();
@@ -177,6 +178,10 @@ fn rules_that_cannot_be_used_leave_the_old_ones_in_force() {
         (entry("short"), "does not hold one token of at least 16 characters"),
         (entry("two"), "does not hold one token of at least 16 characters"),
         (entry("empty"), "does not hold one token of at least 16 characters"),
+        (
+            format!("[[access.tokens]]\ntoken_file = '{}'\nrole = 'writer'\n{good}", file("token")),
+            "is that of another role too",
+        ),
         (good.replace("role = 'reader'", "role = 'nobody'"), "there is no such role"),
         (good.replace("\"news.*\"", "\"news.{\""), "is not a pattern"),
         (good.replace("token_file", "token"), "unknown key, expected one of `token_file`"),
@@ -199,7 +204,8 @@ fn rules_that_cannot_be_used_leave_the_old_ones_in_force() {
     }
     // The file is read anew, though the configuration has not changed.
     std::fs::write(file("token"), "beta-beta-beta-beta").unwrap();
-    node.load(&good);
+    let report = node.load(&good);
+    assert!(report.contains("no key has changed; 1 client is no longer allowed"), "{report}");
     reader.await_end();
     Client::connect_as(node.daemon.address, Way::WebSocket4, "beta-beta-beta-beta").unwrap();
 }
