@@ -41,6 +41,10 @@ const TOO_BIG: u16 = 1009;
 /// The Engine.IO packet `pong` as a client sends it, masked with zeros.
 const PONG: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b'3'];
 
+/// How often is read, while there is something to read, before what the client has published is written: as
+/// much in one write as possible, and no wait that anybody would notice.
+const READS: u8 = 16;
+
 /// The stream of one session's WebSocket.
 ///
 /// It relies on one habit of the library's WebSocket implementation: each write begins with a
@@ -57,6 +61,9 @@ pub struct Channel {
     pong_due: bool,
     /// What the client had sent that is no event when nothing waited to leave.
     chatter: u64,
+    /// How often has been read since the client published something that is not written: above
+    /// [`READS`] once everybody else has had a turn.
+    unwritten: u8,
 }
 
 impl Channel {
@@ -108,13 +115,8 @@ impl Channel {
             incoming,
             too_big: false,
             pong_due: false,
+            unwritten: 0,
         }
-    }
-
-    /// Whether the client has the library answer more than it reads, so that nothing more is read from
-    /// it until it does: the answers wait in a queue that we do not see.
-    fn is_too_talkative(&self) -> bool {
-        self.link.heard().is_chatty(self.incoming.announced(), self.chatter)
     }
 
     /// Takes the frames that the library writes, and leaves out those that are not for the client.
@@ -175,54 +177,76 @@ enum Verdict {
     End(BytesMut),
 }
 
-impl AsyncRead for Channel {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let link = this.link.clone();
-        link.outgoing().tasks().reader.register(cx.waker());
-        // The library has handled all that was read before.
-        link.flush();
-        let mut way = link.write();
-        if this.too_big {
-            way.close(&link, TOO_BIG);
+impl Channel {
+    /// Reads what the client sends, and writes what found no room before.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let link = &*self.link;
+        let mut way = self.link.resume();
+        if self.too_big {
+            way.close(&self.link, TOO_BIG);
         } else if link.is_closing() {
-            way.close(&link, GOING_AWAY);
+            way.close(&self.link, GOING_AWAY);
         }
         if std::mem::take(&mut way.emptied) {
-            this.chatter = link.heard().chatter(this.incoming.announced());
-        } else if !way.out.is_empty() && this.is_too_talkative() {
+            self.chatter = link.heard().chatter(self.incoming.announced());
+        } else if !way.out.is_empty() && link.heard().is_chatty(self.incoming.announced(), self.chatter) {
+            // The client has the library answer more than it reads, and the answers wait in a queue that
+            // we do not see: nothing more is read from it until it has read those.
             way.reader_waits = true;
             return Poll::Pending;
         }
         let Some(stream) = &mut way.stream else {
             return Poll::Ready(Ok(()));
         };
-        if this.pong_due && this.incoming.is_between_messages() && buf.remaining() >= PONG.len() {
-            this.pong_due = false;
+        if self.pong_due && self.incoming.is_between_messages() && buf.remaining() >= PONG.len() {
+            self.pong_due = false;
             buf.put_slice(&PONG);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        if this.replay.is_empty() {
+        if self.replay.is_empty() {
             ready!(Pin::new(stream).poll_read(cx, buf))?;
         } else {
-            let early = this.replay.split_to(this.replay.len().min(buf.remaining()));
+            let early = self.replay.split_to(self.replay.len().min(buf.remaining()));
             buf.put_slice(&early);
         }
         let read = buf.filled().get(before..).unwrap_or_default();
-        if let Err(within) = this.incoming.follow(read) {
-            this.too_big = true;
+        if let Err(within) = self.incoming.follow(read) {
+            self.too_big = true;
             buf.set_filled(before + within);
             if within == 0 {
-                way.close(&link, TOO_BIG);
+                way.close(&self.link, TOO_BIG);
             }
         }
-        link.heard().note_attachments(this.incoming.announced());
+        link.heard().note_attachments(self.incoming.announced());
         Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Channel {
+    /// Whenever this is called, the library has handled all that was read before.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.link.outgoing().tasks().reader.register(cx.waker());
+        let incoming = self.poll_incoming(cx, buf);
+        self.unwritten = match incoming {
+            _ if self.link.due().is_empty() => 0,
+            // There is more to handle first, and for a while it may be.
+            Poll::Ready(Ok(())) if self.unwritten < READS => self.unwritten + 1,
+            // Others may be about to publish to the same clients.
+            Poll::Pending if self.unwritten <= READS => {
+                cx.waker().wake_by_ref();
+                READS + 1
+            }
+            _ => {
+                self.link.flush();
+                0
+            }
+        };
+        incoming
     }
 }
 

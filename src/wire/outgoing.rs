@@ -21,13 +21,12 @@ use std::task::Waker;
 
 use bytes::Buf;
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::task::AtomicWaker;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
-use tokio::task::coop::unconstrained;
 
 use crate::protocol::Generation;
+use crate::wire::due::Due;
 use crate::wire::frame;
 use crate::wire::linger::linger;
 use crate::wire::link::Link;
@@ -46,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub(super) struct Outgoing {
     way: Mutex<Way>,
     /// Who waits for what the session's client publishes.
-    due: Mutex<Due>,
+    pub(super) due: Mutex<Due>,
     tasks: Arc<Tasks>,
     /// Wakes both tasks. Whoever writes has it woken when there is room again: of those who write, none
     /// stays to wait for it.
@@ -98,14 +97,17 @@ impl Outgoing {
 
 /// The stream, and what waits to leave over it.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each may hold whatever the others say")]
 pub(super) struct Way {
     /// There is none while the session polls, nor once the stream is closed from our side.
     pub(super) stream: Option<Box<dyn Stream>>,
     pub(super) out: Outbox,
     /// What `out` takes of the send queue.
     pub(super) owed: u64,
-    /// Somebody is about to have it written.
-    due: bool,
+    /// It is in somebody's [`Due`].
+    pub(super) due: bool,
+    /// The stream has taken no more, and wakes the reader when it does.
+    stuck: bool,
     /// Nothing has waited at some moment since this was last looked at.
     pub(super) emptied: bool,
     /// The reader waits for `out` to be empty.
@@ -123,6 +125,7 @@ impl Way {
     pub(super) fn write(&mut self, link: &Arc<Link>) -> u64 {
         let mut cx = Context::from_waker(&link.outgoing().waker);
         let mut left = 0;
+        self.stuck = false;
         while let Some(stream) = self.stream.as_mut().filter(|_| !self.out.is_empty()) {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let sent = match self.out.chunks_vectored(&mut slices) {
@@ -135,7 +138,10 @@ impl Way {
             match sent {
                 Poll::Ready(Ok(sent @ 1..)) => left += self.sent(sent),
                 Poll::Ready(_) => self.fail(link),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.stuck = true;
+                    break;
+                }
             }
         }
         if self.out.is_empty() {
@@ -192,10 +198,6 @@ pub enum Offered {
     Refused,
 }
 
-/// The sessions whose turn it is to be written once a publisher has said all that it has to say for now.
-#[derive(Debug, Default)]
-pub struct Due(Vec<Arc<Link>>);
-
 impl Link {
     /// Queues a message that costs `cost` bytes; `frames` are how it goes over a WebSocket. Whoever does
     /// so counts the cost with [`Links::enqueued`], once for all recipients, and has `due` written by
@@ -245,14 +247,9 @@ impl Link {
         way.out.share(frames(self.generation()));
         way.owed += cost as u64;
         if !std::mem::replace(&mut way.due, true) {
-            due.0.push(self.clone());
+            due.add(self);
         }
         Offered::Ready
-    }
-
-    /// The sessions that wait for the client of this one to have said all that it has to say for now.
-    pub fn due(&self) -> MutexGuard<'_, Due> {
-        self.outgoing().due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes what waits to leave over the session's WebSocket, and leaves the way to the caller.
@@ -263,32 +260,14 @@ impl Link {
         way
     }
 
-    /// Writes what the client of this session has published to those who were [`Offered`] it.
-    pub fn flush(&self) {
-        let due = std::mem::take(&mut self.due().0);
-        if due.is_empty() {
-            return;
+    /// The same, if it has found no room before.
+    pub(super) fn resume(self: &Arc<Self>) -> MutexGuard<'_, Way> {
+        let way = self.outgoing().lock();
+        if way.stuck {
+            drop(way);
+            return self.write();
         }
-        // Without a budget: it would be the publisher's, and end in the midst of many.
-        let write = |link: &Arc<Self>| {
-            let mut way = link.outgoing().lock();
-            way.due = false;
-            way.write(link)
-        };
-        let write = unconstrained(async { due.iter().map(write).sum() });
-        let left = write.now_or_never().unwrap_or_default();
-        self.links().dequeued(left);
-    }
-
-    /// Does so when it is dropped: a request may be given up in the midst of it.
-    pub fn flush_at_last(&self) -> impl Drop + '_ {
-        struct Flush<'a>(&'a Link);
-        impl Drop for Flush<'_> {
-            fn drop(&mut self) {
-                self.0.flush();
-            }
-        }
-        Flush(self)
+        way
     }
 }
 
@@ -298,6 +277,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::BytesMut;
+    use futures_util::FutureExt;
     use proptest::prelude::*;
     use tokio::io::AsyncReadExt;
     use tokio::io::AsyncWriteExt;
@@ -372,13 +352,13 @@ mod tests {
         channel.write_all(&all).now_or_never().unwrap().unwrap();
         assert_eq!(offer(&link, third), Offered::Ready);
         assert_eq!(offer(&link, fourth), Offered::Ready);
-        assert_eq!(link.due().0.len(), 1, "it is written once");
+        assert_eq!(link.due().len(), 1, "it is written once");
         link.flush();
         let mut received = vec![0; 1_000];
         let length = far.read(&mut received).now_or_never().unwrap().unwrap();
         let sent: Vec<_> = messages.iter().flat_map(|message| message.all.to_vec()).collect();
         assert_eq!(received[..length], sent);
-        assert_eq!((link.queue().waiting(), link.due().0.len()), (0, 0));
+        assert_eq!((link.queue().waiting(), link.due().len()), (0, 0));
     }
 
     #[test]
@@ -392,7 +372,7 @@ mod tests {
         channel.write_all(&admission.all).now_or_never().unwrap().unwrap();
         channel.write_all(&message.all).now_or_never().unwrap().unwrap();
         assert_eq!(offer(&link, &message), Offered::Ready);
-        assert_eq!(link.due().0.drain(..).count(), 1);
+        assert_eq!(link.due().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -469,7 +449,7 @@ mod tests {
             }
             prop_assert_eq!(received, expected);
             prop_assert_eq!(link.queue().waiting(), 0);
-            link.due().0.clear();
+            link.flush();
         }
     }
 }
