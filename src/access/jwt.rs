@@ -102,6 +102,7 @@ impl Verifier {
         };
         self.not_from_the_future(&claims, now)?;
         self.of_one_issuer(&claims)?;
+        self.for_nobody_else(&claims)?;
         let role = self.role(&claims, roles)?;
         let ruled = Ruled {
             claims: role.claims.values(|name| claims.text(name)),
@@ -159,6 +160,15 @@ impl Verifier {
     fn of_one_issuer(&self, claims: &Claims) -> Result<(), Invalid> {
         match (&self.config.issuer, claims.0.get("iss")) {
             (Some(_), Some(Value::Array(_))) => Err(because("`iss` is not well written")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The library takes an audience that is not well written for none.
+    fn for_nobody_else(&self, claims: &Claims) -> Result<(), Invalid> {
+        let is_for_somebody = claims.0.get("aud").is_some_and(|audience| !audience.is_null());
+        match self.config.audience {
+            None if is_for_somebody => Err(Invalid::Because(in_words(&ErrorKind::InvalidAudience))),
             _ => Ok(()),
         }
     }

@@ -63,7 +63,12 @@ impl Entrance {
                 link.close(Disconnection::Revoked);
                 return Err(not_admitted());
             }
-            Err(invalid) => return Err(refuse(&invalid, began).await),
+            Err(invalid) => {
+                let refusal = refuse(&invalid, began).await;
+                // What it is told now is the last of it: nothing is left to wait for if it does not poll.
+                link.set_ending();
+                return Err(refusal);
+            }
         };
         link.enter();
         let session = Arc::new(Session::new(socket.id, link, credentials, identity));

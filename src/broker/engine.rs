@@ -143,7 +143,7 @@ impl Engine {
         self.say(generation, id, "1").await;
     }
 
-    /// Ends a session that is closed and whose client does not poll any more.
+    /// Ends a session that is closed or has ended, and whose client does not poll any more.
     pub fn bury(&self, link: Arc<Link>) {
         let engine = self.clone();
         tokio::spawn(async move {

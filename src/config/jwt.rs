@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use http::Uri;
 use serde::Deserialize;
@@ -17,6 +18,9 @@ use crate::config::Delay;
 use crate::config::FilePath;
 use crate::config::contradiction::Step;
 use crate::config::text;
+
+/// Longest leeway: clocks that differ by more are to be set.
+const LONGEST_LEEWAY: Duration = Duration::from_mins(10);
 
 /// Tokens that somebody else signs: JSON Web Tokens. Exactly one of the three ways to the keys is set.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -49,7 +53,7 @@ pub struct Jwt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
 
-    /// By how much the clocks of who signs and of this machine may differ.
+    /// By how much the clocks of who signs and of this machine may differ; ten minutes at most.
     ///
     /// Default: `"30s"`.
     #[serde(default = "leeway")]
@@ -88,6 +92,9 @@ impl Jwt {
         }
         if self.algorithms.is_empty() {
             return wrong(Some("algorithms"), "no token could be valid; write at least one algorithm");
+        }
+        if self.leeway.get() > LONGEST_LEEWAY {
+            return wrong(Some("leeway"), "tokens would be taken that are long over; write at most `10m`");
         }
         if self.jwks_url.is_some() && self.algorithms.iter().any(|algorithm| algorithm.is_hmac()) {
             return wrong(

@@ -28,6 +28,15 @@ impl Origins {
             Origin::Exactly(allowed) => allowed.as_bytes() == origin,
         })
     }
+
+    /// Whether `origin` is one of them by its own name, and not only because all are.
+    #[must_use]
+    pub fn name(&self, origin: &[u8]) -> bool {
+        self.0.iter().any(|allowed| match allowed {
+            Origin::Any => false,
+            Origin::Exactly(allowed) => allowed.as_bytes() == origin,
+        })
+    }
 }
 
 /// An origin of web pages that may connect.

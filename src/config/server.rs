@@ -50,7 +50,8 @@ pub struct Server {
     pub path: RequestPath,
 
     /// Origins of web pages that may connect, for long-polling as for WebSocket. A client that is
-    /// not a browser names no origin, and may always connect.
+    /// not a browser names no origin, and may always connect. The certificate of a browser counts only
+    /// for pages that are named, and `*` names none.
     ///
     /// Default: `["*"]`. Takes effect: on reload; nobody who is connected is disconnected.
     pub allowed_origins: Origins,

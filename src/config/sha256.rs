@@ -8,6 +8,12 @@ use serde::Serialize;
 
 use crate::config::text;
 
+/// That of nothing, and of a line break: what is made of a variable that is not set, or a file that is empty.
+const OF_NOTHING: [&str; 2] = [
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b",
+];
+
 /// The SHA-256 of something secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
@@ -41,6 +47,11 @@ impl FromStr for Sha256 {
         let mut bytes = [0; 32];
         if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(wrong());
+        }
+        if OF_NOTHING.contains(&&*text.to_ascii_lowercase()) {
+            return Err(
+                "this is the SHA-256 of nothing, which anyone could show; write that of the token".to_owned()
+            );
         }
         for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
             let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;

@@ -4,21 +4,37 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
+use axum::http::header::ORIGIN;
 use percent_encoding::percent_decode_str;
+use tracing::debug;
 
 use crate::access::Credentials;
 use crate::access::Names;
 use crate::access::Token;
+use crate::config::Origins;
 
 /// The scheme of tokens (RFC 6750).
 const BEARER: &str = "bearer ";
 
 /// What `request` shows: a token in its header, or else in its query, and the names in the
-/// certificate of its connection.
-pub(super) fn of(request: &Request) -> Credentials {
+/// certificate of its connection, if one of `origins` or no web page at all has made it.
+pub(super) fn of(request: &Request, origins: &Origins) -> Credentials {
     Credentials {
         token: bearer(request).or_else(|| query(request)),
-        certificate: request.extensions().get::<Arc<Names>>().cloned(),
+        certificate: certificate(request, origins),
+    }
+}
+
+/// A browser shows its certificate whatever page asks for a connection. So it counts only for those that
+/// the operator has named: `*` means also those that somebody has lured the user to.
+fn certificate(request: &Request, origins: &Origins) -> Option<Arc<Names>> {
+    let names = request.extensions().get::<Arc<Names>>()?;
+    match request.headers().get(ORIGIN) {
+        Some(origin) if !origins.name(origin.as_bytes()) => {
+            debug!("a certificate does not count, as the web page is not named in `server.allowed_origins`");
+            None
+        }
+        _ => Some(names.clone()),
     }
 }
 
@@ -51,7 +67,8 @@ mod tests {
         if let Some(header) = header {
             request = request.header(AUTHORIZATION, header);
         }
-        of(&request.body(Body::empty()).unwrap()).token
+        let origins = crate::config::Server::default().allowed_origins;
+        of(&request.body(Body::empty()).unwrap(), &origins).token
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Asked {
         match (self.transport, self.id.as_deref()) {
             (Transport::Polling, None) => {
                 let permit = endpoint.admit(&request)?;
-                let shown = credentials::of(&request);
+                let shown = credentials::of(&request, &endpoint.live.load().origins);
                 Ok(polling::open(&endpoint, &self, shown, permit, &kill).await)
             }
             (Transport::Polling, Some(id)) if request.method() == Method::POST => {

@@ -205,7 +205,7 @@ pub(super) async fn rest(endpoint: &Endpoint, link: &Link, id: &str) -> Vec<Pack
 /// Keeps the packets of the library's response for this poll and the next ones, and answers the
 /// first ping for the client; `false` when the session is gone.
 async fn keep(endpoint: &Endpoint, link: &Link, id: &str, response: &axum::http::Response<Bytes>) -> bool {
-    let mut packets = match response.status() {
+    let packets = match response.status() {
         StatusCode::OK => payload::decode(link.generation(), response.body()).unwrap_or_default(),
         _ => Vec::new(),
     };
@@ -215,15 +215,20 @@ async fn keep(endpoint: &Endpoint, link: &Link, id: &str, response: &axum::http:
     let mut pinged = false;
     {
         let mut state = link.poll_state();
-        state.ended |= refusal::translate(&mut packets, link);
-        packets.retain(|packet| {
-            let end = link.is_end(packet) || packet.is_close();
-            let ping = link.is_first_ping(packet);
-            state.ended |= end;
-            pinged |= ping;
-            !end && !ping
-        });
-        state.held.extend(packets);
+        for mut packet in packets {
+            if state.ended {
+                // The library sends what is for everyone to those too whom we have ended.
+                break;
+            }
+            if link.is_end(&packet) || packet.is_close() {
+                state.ended = true;
+            } else if link.is_first_ping(&packet) {
+                pinged = true;
+            } else {
+                state.ended = refusal::translate(&mut packet, link);
+                state.held.push_back(packet);
+            }
+        }
     }
     if pinged {
         endpoint.engine.pong(link.generation(), id).await;

@@ -56,7 +56,7 @@ pub(super) fn open(endpoint: Endpoint, asked: &Asked, mut request: Request) -> R
         None => {
             let generation = asked.generation;
             let permit = endpoint.admit(&request)?;
-            let shown = credentials::of(&request);
+            let shown = credentials::of(&request, &endpoint.live.load().origins);
             tokio::spawn(async move {
                 if let Some((stream, early)) = connection(upgrade).await {
                     let link = endpoint.links.open(generation, Transport::WebSocket, permit);

@@ -41,7 +41,8 @@ pub struct Link {
     began_with: Transport,
     /// Since when it has been closing.
     closing: OnceLock<Instant>,
-    ending: AtomicBool,
+    /// Since when what ends it has been in its queue.
+    ending: OnceLock<Instant>,
     pinged: AtomicBool,
     over: AtomicBool,
     fate: Fate,
@@ -71,7 +72,7 @@ impl Link {
             began_with,
             upgraded: AtomicBool::new(false),
             closing: OnceLock::new(),
-            ending: AtomicBool::new(false),
+            ending: OnceLock::new(),
             pinged: AtomicBool::new(false),
             over: AtomicBool::new(false),
             fate: Fate::default(),
@@ -199,10 +200,12 @@ impl Link {
         self.closing.get().is_some()
     }
 
-    /// Whether its client has had the time to hear that it is closed, and has not polled.
+    /// Whether its client has had the time to hear that it is closed or has ended, and does not poll.
     pub(super) fn is_forsaken(&self, now: Instant) -> bool {
-        let waited = |since: &Instant| now.duration_since(*since) >= LAST_POLL;
-        self.transport() == Transport::Polling && self.closing.get().is_some_and(waited)
+        let waited = |since: &Instant| now.saturating_duration_since(*since) >= LAST_POLL;
+        let is_left = || self.is_silent() && !self.poll_state().is_being_read();
+        self.transport() == Transport::Polling
+            && (self.closing.get().is_some_and(waited) || self.ending.get().is_some_and(waited) && is_left())
     }
 
     /// The session's id, if it began with polling.
@@ -211,15 +214,15 @@ impl Link {
         self.id.get().map(|id| &**id)
     }
 
-    /// The mark of the end is in the session's queue.
+    /// The mark of the end, or a refusal, is in the session's queue or about to be.
     pub fn set_ending(&self) {
-        self.ending.store(true, SeqCst);
+        let _ = self.ending.set(Instant::now());
     }
 
     /// Whether the session ends by itself once its queue is empty.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        self.ending.load(SeqCst)
+        self.ending.get().is_some()
     }
 
     /// Whether a packet is the library's first ping, which is to be answered for the client: it comes

@@ -45,8 +45,8 @@ impl Bounds {
 }
 
 impl Links {
-    /// Goes round for as long as the daemon lives; `bury` ends a session that polls, is closed, and
-    /// whose client does not come to hear of it.
+    /// Goes round for as long as the daemon lives; `bury` ends a session that polls, is closed or has
+    /// ended, and whose client does not come to hear of it.
     pub async fn patrol(self: Arc<Self>, bury: impl Fn(Arc<Link>)) {
         loop {
             let bounds = self.bounds();

@@ -38,6 +38,13 @@ pub struct Polls {
     pub chatter: u64,
 }
 
+impl Polls {
+    /// Whether an answer is still on its way.
+    pub(super) fn is_being_read(&self) -> bool {
+        self.unread.iter().any(|unread| unread.strong_count() > 0)
+    }
+}
+
 /// How far an upgrade from polling to WebSocket has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Upgrade {

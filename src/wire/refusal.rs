@@ -15,15 +15,14 @@ const MSGPACK: &[u8] = b"\x83\xa4type\x04\xa3nsp\xa1/\xa4data\x81\xa7message\xac
 const JSON_V3: &[u8] = br#"44"unauthorized""#;
 const MSGPACK_V3: &[u8] = b"\x83\xa4type\x04\xa3nsp\xa1/\xa4data\xacunauthorized";
 
-/// Has the refusal among `packets`, if it is there, say so to the client of `link`; whether it is.
-pub fn translate(packets: &mut [Packet], link: &Link) -> bool {
-    packets.iter_mut().fold(false, |found, packet| match of(packet, link) {
-        Some(refusal) => {
-            *packet = refusal;
-            true
-        }
-        None => found,
-    })
+/// Has `packet`, if it is the refusal, say so to the client of `link`; whether it is.
+pub fn translate(packet: &mut Packet, link: &Link) -> bool {
+    let refusal = of(packet, link);
+    let found = refusal.is_some();
+    if let Some(refusal) = refusal {
+        *packet = refusal;
+    }
+    found
 }
 
 /// What the client of `link` is sent last over its WebSocket, if `packet` is the end of its session: the

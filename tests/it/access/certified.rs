@@ -158,6 +158,34 @@ fn who_shows_a_certificate_and_a_wrong_token_is_refused() {
 }
 
 #[test]
+fn a_web_page_that_is_not_named_has_no_use_of_the_certificate_of_who_looks_at_it() {
+    let broker = Broker::start();
+    let certificate = broker.issue(|params| params.subject_alt_names = vec![dns("a.devices.example")]);
+    let tunnel = broker.tunnel(Some(&certificate));
+    let (app, other) = ("https://app.example", "https://other.example");
+    for (allowed, origin, is_device) in [
+        ("'*'", None, true),
+        ("'*'", Some(other), false),
+        ("'*'", Some("null"), false),
+        ("'https://app.example'", Some(app), true),
+        ("'https://app.example', '*'", Some(app), true),
+        ("'https://app.example', '*'", Some(other), false),
+        ("'null'", Some("null"), true),
+    ] {
+        broker.node.load(&format!("{RULES}\n[server]\nallowed_origins = [{allowed}]"));
+        for way in Way::ALL {
+            let mut client = Client::open_from(tunnel.address, way, "", origin).enter(None).unwrap();
+            assert_eq!(
+                may(&mut client, "device.a.devices.example"),
+                is_device,
+                "{allowed} {origin:?} {way:?}"
+            );
+            assert_eq!(may(&mut client, "public"), !is_device, "{allowed} {origin:?} {way:?}");
+        }
+    }
+}
+
+#[test]
 fn a_certificate_that_no_longer_means_a_role_is_as_if_it_were_not_shown() {
     let broker = Broker::start();
     let certificate = broker.issue(|params| params.subject_alt_names = vec![dns("a.devices.example")]);

@@ -85,6 +85,22 @@ fn what_a_token_claims_must_be_true_now_and_meant_for_this_broker() {
 }
 
 #[test]
+fn a_broker_without_a_name_takes_no_token_that_is_for_somebody_however_that_is_written() {
+    let folder = TempDir::new().unwrap();
+    let signer = Signer::p256();
+    let file = signer.write(folder.path(), "p256");
+    let mut broker = Broker::start_for_all(&[ES256], &format!("key_file = '{file}'"), "");
+    let token = |audience| signer.sign(ES256, &claims(&json!({"aud": audience})));
+    broker.accept("for nobody", &token(json!(null)));
+    for audience in
+        [json!(AUDIENCE), json!(["other"]), json!([]), json!(["other", 7]), json!(7), json!({"other": true})]
+    {
+        let reason = broker.reason(&audience.to_string(), &token(audience.clone()));
+        assert_eq!(reason, "`aud` is not what `access.jwt.audience` says", "{audience}");
+    }
+}
+
+#[test]
 fn a_claim_is_a_name_and_not_a_pattern_and_a_token_narrows_what_its_role_may_do() {
     let folder = TempDir::new().unwrap();
     let signer = Signer::p256();

@@ -2,6 +2,7 @@
 
 use rcgen::PublicKeyData;
 
+use super::revoked::sha256;
 use super::signer::Signer;
 use crate::support::daemon::command;
 use crate::support::tls::Authority;
@@ -92,6 +93,10 @@ fn what_contradicts_itself_is_shown_where_it_does() {
             "2:14: a secret that anyone can fetch is none; HMAC takes a `key_file`",
         ),
         (
+            format!("[access.jwt]\nalgorithms = ['RS256']\nleeway = '11m'\n{url}\n{ROLE}"),
+            "3:10: tokens would be taken that are long over; write at most `10m`",
+        ),
+        (
             format!("[access.jwt]\nalgorithms = ['RS256']\nrole = 'x'\n{url}\n{ROLE}"),
             "3:8: there is no such role",
         ),
@@ -105,6 +110,7 @@ fn what_contradicts_itself_is_shown_where_it_does() {
 #[test]
 fn what_cannot_be_understood_is_shown_where_it_is() {
     let url = "jwks_url = 'https://id.example/keys'";
+    let nothing = "2:16: this is the SHA-256 of nothing, which anyone could show; write that of the token";
     let cases = [
         (format!("[access.jwt]\n{url}\n{ROLE}"), "1:1: missing key `algorithms`"),
         (
@@ -135,6 +141,15 @@ fn what_cannot_be_understood_is_shown_where_it_is() {
         (
             format!("[access.jwt]\nalgorithms = ['RS256']\nkey_file = 7\n{ROLE}"),
             "3:12: invalid type: integer, expected a file, or an array of files",
+        ),
+        (format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = 'user'\n{ROLE}", sha256("")), nothing),
+        (format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = 'user'\n{ROLE}", sha256("\n")), nothing),
+        (
+            format!(
+                "[[access.tokens]]\ntoken_sha256 = '{}'\nrole = 'user'\n{ROLE}",
+                sha256("").to_uppercase()
+            ),
+            nothing,
         ),
         (
             "[access]\nanonymous = 'a'\n[access.roles.a]\nsubscribe = { allow = ['b', 'c}'] }".to_owned(),

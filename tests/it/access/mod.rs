@@ -39,6 +39,7 @@ limits = { rooms_per_client = 2 }
 "#;
 
 const TOKEN: &str = "token-of-the-ingest";
+const SESSIONS: &str = "humble_broker_connections";
 
 fn start() -> (tempfile::TempDir, Daemon) {
     let folder = tempfile::tempdir().unwrap();
@@ -92,4 +93,18 @@ fn who_shows_a_token_that_nobody_knows_is_refused_and_its_connection_is_closed()
         };
         assert_eq!(told, expected, "{way:?}");
     }
+}
+
+#[test]
+fn who_is_refused_and_does_not_poll_takes_up_no_place_for_long() {
+    let (_folder, daemon) = start();
+    for way in [Way::Polling3, Way::Polling4] {
+        let protocol = if way == Way::Polling3 { "3" } else { "4" };
+        let mut client = Client::open_with(daemon.address, way, "&token=token-of-nobody");
+        if way == Way::Polling4 {
+            client.send("40");
+        }
+        daemon.await_metric(&format!("{SESSIONS}{{transport=\"polling\",protocol=\"{protocol}\"}}"), 0.0);
+    }
+    daemon.await_metric("humble_broker_connections_refused_total{reason=\"unauthorized\"}", 2.0);
 }

@@ -7,6 +7,7 @@ use super::refusal;
 use crate::support::Client;
 use crate::support::Reloading;
 use crate::support::Way;
+use crate::support::http;
 
 const REVOKED: &str = "humble_broker_disconnections_total{reason=\"revoked\"}";
 const UNAUTHORIZED: &str = "humble_broker_connections_refused_total{reason=\"unauthorized\"}";
@@ -25,14 +26,16 @@ broadcast = true
 
 /// These tokens, each with its role.
 pub(super) fn tokens(tokens: &[(&str, &str)]) -> String {
-    let hash = |token: &str| -> String {
-        let hash = digest::digest(&digest::SHA256, token.as_bytes());
-        hash.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-    };
     let entry = |(token, role): &(&str, &str)| {
-        format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = '{role}'\n", hash(token))
+        format!("[[access.tokens]]\ntoken_sha256 = '{}'\nrole = '{role}'\n", sha256(token))
     };
     tokens.iter().map(entry).collect()
+}
+
+/// The SHA-256 of `token`, as it is written.
+pub(super) fn sha256(token: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, token.as_bytes());
+    hash.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn told(refused: Result<Client, String>) -> String {
@@ -78,6 +81,40 @@ fn of_many_tokens_one_is_revoked_and_only_its_clients_go() {
         Client::connect_as(address, way, "alpha").unwrap().subscribe("\"news.a\"");
         betas[0].assert_silence();
     }
+}
+
+#[test]
+fn who_is_revoked_between_its_polls_gets_nothing_of_what_comes_later() {
+    let both = tokens(&[("alpha", "reader"), ("gamma", "writer")]) + ROLES;
+    for (way, upgrades) in [(Way::Polling3, false), (Way::Polling4, false), (Way::Polling4, true)] {
+        let node = Reloading::start(&both);
+        let mut alpha = Client::connect_as(node.daemon.address, way, "alpha").unwrap();
+        let mut writer = Client::connect_as(node.daemon.address, Way::WebSocket4, "gamma").unwrap();
+        assert_eq!(writer.ask("[\"broadcast\",\"before\"]"), "[]");
+        node.load(&(tokens(&[("gamma", "writer")]) + ROLES));
+        assert_eq!(writer.ask("[\"broadcast\",\"after\"]"), "[]");
+        if upgrades {
+            alpha.upgrade();
+            alpha.expect("[\"broadcast\",\"before\"]");
+        } else {
+            let polled = http::get(node.daemon.address, &alpha.polling_target()).text();
+            assert!(polled.contains("before") && !polled.contains("after"), "{way:?}: {polled}");
+        }
+        alpha.await_end();
+    }
+}
+
+#[test]
+fn who_is_revoked_and_does_not_poll_any_more_takes_up_no_place_for_long() {
+    // A client can send heartbeats and not poll. This one is not asked for any.
+    let text = |those: &[_]| format!("{}{ROLES}\n[socketio]\nping_timeout = '10m'", tokens(those));
+    let node = Reloading::start(&text(&[("alpha", "reader"), ("beta", "reader")]));
+    let enter = |token| Client::connect_as(node.daemon.address, Way::Polling4, token).unwrap();
+    let (_alpha, mut beta) = (enter("alpha"), enter("beta"));
+    node.load(&text(&[("beta", "reader")]));
+    node.daemon.await_metric("humble_broker_connections{transport=\"polling\",protocol=\"4\"}", 1.0);
+    node.daemon.await_metric(REVOKED, 1.0);
+    beta.subscribe("\"news.a\"");
 }
 
 #[test]

@@ -46,8 +46,13 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn start(algorithms: &[Algorithm], keys: &str, more: &str) -> Self {
+        Self::start_for_all(algorithms, keys, &format!("audience = '{AUDIENCE}'\n{more}"))
+    }
+
+    /// One that is nobody in particular, if `more` does not say who it is.
+    pub(super) fn start_for_all(algorithms: &[Algorithm], keys: &str, more: &str) -> Self {
         let text = format!(
-            "[access.jwt]\nalgorithms = {:?}\n{keys}\nissuer = '{ISSUER}'\naudience = '{AUDIENCE}'\n{more}\n{ROLES}",
+            "[access.jwt]\nalgorithms = {:?}\n{keys}\nissuer = '{ISSUER}'\n{more}\n{ROLES}",
             algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect::<Vec<_>>(),
         );
         Self { node: Reloading::start_with(&text, &["--log-level", "debug"]), refused: 0 }

@@ -135,14 +135,21 @@ impl Client {
 
     /// Opens an Engine.IO session with `more` in its query, and goes no further.
     pub fn open_with(address: SocketAddr, way: Way, more: &str) -> Self {
+        Self::open_from(address, way, more, None)
+    }
+
+    /// Opens an Engine.IO session, perhaps of a web page of this origin, and goes no further.
+    pub fn open_from(address: SocketAddr, way: Way, more: &str, origin: Option<&str>) -> Self {
         let transport = match way {
             Way::WebSocket3 | Way::WebSocket4 => {
-                let mut socket = WebSocket::open(address, &(way.target("websocket") + more));
+                let target = way.target("websocket") + more;
+                let mut socket = WebSocket::try_open_from(address, &target, origin).unwrap();
                 assert!(socket.text().starts_with("0{\"sid\":\""));
                 Transport::WebSocket(socket)
             }
             _ => {
-                let response = http::get(address, &(way.target("polling") + more));
+                let headers: Vec<_> = origin.into_iter().map(|origin| ("origin", origin)).collect();
+                let response = http::request(address, "GET", &(way.target("polling") + more), &headers, b"");
                 assert_eq!(response.status, 200, "{}", response.text());
                 let text = response.text();
                 let id = text.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();

@@ -39,9 +39,16 @@ impl WebSocket {
 
     /// Opens a WebSocket, or says with which status the server refuses it.
     pub fn try_open(address: SocketAddr, target: &str) -> Result<Self, String> {
+        Self::try_open_from(address, target, None)
+    }
+
+    /// Opens a WebSocket, perhaps of a web page of this origin, or says with which status the server
+    /// refuses it.
+    pub fn try_open_from(address: SocketAddr, target: &str, origin: Option<&str>) -> Result<Self, String> {
         let mut stream = connect(address);
+        let origin = origin.map_or_else(String::new, |origin| format!("origin: {origin}\r\n"));
         let request = format!(
-            "GET {target} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+            "GET {target} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n{origin}\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
