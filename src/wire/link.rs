@@ -22,7 +22,6 @@ use crate::wire::heard::Heard;
 use crate::wire::links::Links;
 use crate::wire::outgoing::Outgoing;
 use crate::wire::payload::Packet;
-use crate::wire::payload::message_cost;
 use crate::wire::permit::Kept;
 use crate::wire::permit::Permit;
 use crate::wire::polls::LAST_POLL;
@@ -113,15 +112,6 @@ impl Link {
         self.upgraded.store(true, SeqCst);
         self.links.metrics().upgraded(self.generation);
         true
-    }
-
-    /// Makes room in the send queue for the word that the client is in the namespace, so that no message
-    /// overtakes it.
-    pub fn expect_admission(&self) {
-        let cost = message_cost(0);
-        if self.queue.put_acknowledgement(cost as u64, self.links.longest_queue()).is_some() {
-            self.links.enqueued(cost);
-        }
     }
 
     /// Messages that cost `cost` bytes have been handed to the transport.

@@ -31,6 +31,7 @@ use crate::wire::frame;
 use crate::wire::linger::linger;
 use crate::wire::link::Link;
 use crate::wire::outbox::Outbox;
+use crate::wire::payload::message_cost;
 use crate::wire::send_queue::SendQueue;
 
 /// Most slices that one write takes.
@@ -199,6 +200,15 @@ pub enum Offered {
 }
 
 impl Link {
+    /// Makes room in the send queue for the word that the client is in the namespace, so that no message
+    /// overtakes it.
+    pub fn expect_admission(&self) {
+        let cost = message_cost(0);
+        if self.queue().put_acknowledgement(cost as u64, self.links().longest_queue()).is_some() {
+            self.links().enqueued(cost);
+        }
+    }
+
     /// Queues a message that costs `cost` bytes; `frames` are how it goes over a WebSocket. Whoever does
     /// so counts the cost with [`Links::enqueued`], once for all recipients, and has `due` written by
     /// [`flush`](Self::flush).
