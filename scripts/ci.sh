@@ -60,7 +60,7 @@ step_typos() {
 }
 
 step_shellcheck() {
-    local scripts=(scripts/*.sh .ci/run)
+    local scripts=(scripts/*.sh .ci/run packaging/arch/PKGBUILD packaging/alpine/{APKBUILD,*.initd,*.pre-install})
     if [[ -e tests/interop/run.sh ]]; then
         scripts+=(tests/interop/*.sh)
     fi
