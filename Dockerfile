@@ -16,8 +16,8 @@ ENV CARGO_BUILD_TARGET=host-tuple RUSTFLAGS="-C target-feature=+crt-static"
 
 # The dependencies, in a layer that is kept until they change: they are what takes long.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p benches src tests/soak \
-    && touch benches/access.rs src/lib.rs tests/soak/main.rs \
+RUN mkdir -p benches src tests/soak tools/manuals \
+    && touch benches/access.rs src/lib.rs tests/soak/main.rs tools/manuals/main.rs \
     && echo 'fn main() {}' >src/main.rs \
     && cargo build --locked --profile "$PROFILE"
 
@@ -42,7 +42,7 @@ COPY --chmod=644 packaging/container/broker.toml /etc/socketio-humble-broker/
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="socketio-humble-broker" \
-      org.opencontainers.image.description="A self-hosted message broker for Socket.IO clients: publish and subscribe without server code" \
+      org.opencontainers.image.description="Self-hosted message broker for Socket.IO clients, without server code" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"

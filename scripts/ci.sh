@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly NAMES=(machine tools format clippy typos shellcheck toml build tests bench avalanche configurations interop readme monitoring systemd image)
+readonly NAMES=(machine tools format clippy typos shellcheck toml build tests bench avalanche configurations interop readme monitoring packages systemd image)
 readonly TYPOS=1.52.0 SHELLCHECK=0.11.0.1
 # Here, wherever else cargo may be told to build.
 export CARGO_TARGET_DIR=$PWD/target
@@ -60,7 +60,7 @@ step_typos() {
 }
 
 step_shellcheck() {
-    local scripts=(scripts/*.sh .ci/run)
+    local scripts=(scripts/*.sh .ci/run packaging/arch/PKGBUILD packaging/alpine/{APKBUILD,*.initd,*.pre-install})
     if [[ -e tests/interop/run.sh ]]; then
         scripts+=(tests/interop/*.sh)
     fi
@@ -140,7 +140,14 @@ step_monitoring() {
     scripts/monitoring-test.sh
 }
 
-# The units, with a real systemd.
+# The packages, in the profile that is built in a third of the time; the older ones are to be upgraded.
+step_packages() {
+    scripts/packages.sh ci 0.0.1
+    scripts/packages.sh ci
+    scripts/packages-test.sh
+}
+
+# The packages installed, and their units, with a real systemd.
 step_systemd() {
     scripts/systemd-test.sh
 }

@@ -6,6 +6,7 @@
 #
 #   scripts/image-test.sh
 #   PROFILE=release scripts/image-test.sh     what is published, which takes longer; the default is `ci`
+#   ARCHIVE=FILE scripts/image-test.sh        also writes the image to a new file, for `docker load`
 #
 # Needs root. It runs in namespaces of its own; layers stay under target/, and nothing else is left behind.
 set -euo pipefail
@@ -16,7 +17,8 @@ TARGET=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 readonly TARGET WORK=$TARGET/image PROFILE=${PROFILE:-ci}
 # What is built; asked for once, as root may not look into the repository of somebody else.
 REVISION=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
-readonly REVISION IMAGE=localhost/socketio-humble-broker:test
+IMAGE=localhost/socketio-humble-broker:$(sed -n 's/^ARG VERSION=//p' Dockerfile)
+readonly REVISION IMAGE
 readonly HADOLINT=2.15.1
 
 # As the first line of the Dockerfile has it, and what Debian's packages make of it.
@@ -69,13 +71,17 @@ make_base() {
 build() {
     settle
     make_base
-    local began=$SECONDS
+    local began=$SECONDS age=()
+    # A release is as old as its sources, whenever it is made.
+    [[ -z ${SOURCE_DATE_EPOCH:-} ]] || age=(--timestamp "$SOURCE_DATE_EPOCH")
     # Health checks are part of Docker's format only. The certificates are those of this machine, to fetch
     # crates with; mounts do not get into the image.
-    buildah build --isolation chroot --format docker --pull-never --layers \
+    buildah build --isolation chroot --format docker --pull-never --layers "${age[@]}" \
         --volume "$(rustc --print sysroot):/usr/local/rust:ro" --volume /etc/ssl/certs:/etc/ssl/certs:ro \
         --build-arg "PROFILE=$PROFILE" --build-arg "REVISION=$REVISION" --tag "$IMAGE" .
     echo "built with the profile $PROFILE in $((SECONDS - began)) s"
+    # Not of the format OCI, which has no health checks.
+    [[ -z ${ARCHIVE:-} ]] || buildah push --quiet "$IMAGE" "docker-archive:$ARCHIVE:$IMAGE"
 }
 
 inside() {
@@ -98,7 +104,10 @@ outside() {
     lint
     local script
     script=$(realpath "${BASH_SOURCE[0]}")
-    local run=("${as_root[@]}" env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" "PROFILE=$PROFILE" "REVISION=$REVISION")
+    local run=(
+        "${as_root[@]}" env "PATH=$PATH" "CARGO_TARGET_DIR=$TARGET" "PROFILE=$PROFILE" "REVISION=$REVISION"
+        "SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-}" "ARCHIVE=${ARCHIVE:+$(realpath -m "$ARCHIVE")}"
+    )
     # Only the build has a network.
     "${run[@]}" unshare -m -p -f --mount-proc --kill-child timeout -s KILL 1800 "$script" --build
     "${run[@]}" unshare -m -p -n -f --mount-proc --kill-child timeout -s KILL 300 "$script" --inside

@@ -31,6 +31,13 @@ for need in "$@"; do
                 command -v "${program%:*}" >/dev/null || packages+=("${program#*:}")
             done
             ;;
+        binutils) command -v objdump >/dev/null || packages+=(binutils) ;;
+        # It tells which packages a program needs.
+        dpkg-dev) command -v dpkg-shlibdeps >/dev/null || packages+=(dpkg-dev) ;;
+        # rpmbuild comes with it.
+        rpm) command -v rpmbuild >/dev/null || packages+=(rpm) ;;
+        man) command -v man >/dev/null || packages+=(man-db) ;;
+        lintian | rpmlint | make | mandoc | zsh | fish) command -v "$need" >/dev/null || packages+=("$need") ;;
         # What it takes to build images and run them without a daemon.
         containers)
             for program in podman buildah crun slirp4netns mmdebstrap ip:iproute2 unshare:util-linux; do

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use clap::CommandFactory;
 use clap::Parser;
 use clap::Subcommand;
 use clap::error::ContextKind;
@@ -64,6 +65,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure
     }
     daemon::run(config, &sources)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command line, for manual pages and completions to be made from.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// A message broker for Socket.IO clients.

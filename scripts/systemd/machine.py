@@ -22,10 +22,10 @@ def until(what, condition, patience=PATIENCE):
 
 
 class Machine:
-    """The machine, whose files are below `root`."""
+    """The machine, whose files are below `root`; packages of two versions are in its folder /packages."""
 
-    def __init__(self, root):
-        self.root = Path(root)
+    def __init__(self, root, older, newer):
+        self.root, self.older, self.newer = Path(root), older, newer
         # Without its own network: the tests connect to it as if they ran there.
         self.nspawn = subprocess.Popen(
             ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe", "-D", root, "--boot"],
@@ -46,7 +46,7 @@ class Machine:
     def run(self, *command, check=True):
         """Runs a command there, as root."""
         enter = ["nsenter", "-t", self.leader, "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
-        clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
+        clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"]
         done = subprocess.run([*enter, *clean, *command], capture_output=True, text=True, timeout=60)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}: {done.returncode}: {done.stdout}{done.stderr}")
@@ -80,7 +80,9 @@ class Machine:
         if text:
             self.write(path, text)
         else:
-            (self.root / path.lstrip("/")).unlink()
+            file = self.root / path.lstrip("/")
+            file.unlink()
+            file.parent.rmdir()
         self.systemctl("daemon-reload")
 
     def journal(self):

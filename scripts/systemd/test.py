@@ -1,4 +1,4 @@
-"""The units of systemd/, on a machine that a real systemd has booted from the folder named."""
+"""The packages and the units that they bring, on a machine that a real systemd boots from the folder named."""
 
 import contextlib
 import resource
@@ -9,11 +9,13 @@ import time
 
 from client import Client, Refused, get
 from machine import CONFIGURATION, NAME, SERVICE, Machine, until
+import packages
+from packages import SOCKETS
 
-PUBLIC, ADMIN = ("127.0.0.1", 5000), ("127.0.0.1", 9091)
-SOCKETS = [f"{NAME}-public.socket", f"{NAME}-admin.socket"]
+ADMIN = ("127.0.0.1", 9091)
 SERVES = "[server]\nhost = \"127.0.0.1\"\n[admin]\nlisten = \"127.0.0.1:9091\"\n"
 EXPOSURE = 1.2
+WATCHDOG = "[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\nRestartSec=100ms\n"
 
 
 def it_starts_and_tells_when_it_serves(machine):
@@ -21,8 +23,8 @@ def it_starts_and_tells_when_it_serves(machine):
     units = [SERVICE, *SOCKETS]
     verified = machine.run("systemd-analyze", "verify", "--man=no", *units)
     assert not verified.stdout + verified.stderr, verified.stdout + verified.stderr
-    machine.systemctl("start", SERVICE)
-    # `start` has waited for READY=1, so there is nothing to wait for.
+    machine.systemctl("restart", SERVICE)
+    # `restart` has waited for READY=1, so there is nothing to wait for.
     assert get(ADMIN, "/readyz")[0] == 200
     status = machine.show("StatusText")
     assert status == "serving clients on 127.0.0.1:5000, operators on 127.0.0.1:9091", status
@@ -37,7 +39,9 @@ def it_may_do_little_and_serve_many(machine):
     process = machine.show("MainPID")
     told = machine.run("cat", f"/proc/{process}/status").stdout
     status = dict(line.split(":\t", 1) for line in told.splitlines() if ":\t" in line)
-    assert int(status["Uid"].split()[0]) >= 61184, f"user {status['Uid']} is none that systemd has made up"
+    # The user that the package has made, and none that systemd has made up.
+    user = machine.run("id", "-u", packages.USER).stdout.strip()
+    assert set(status["Uid"].split()) == {user} and 0 < int(user) < 1000, f"{status['Uid']} is not user {user}"
     wanted = {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
     assert wanted.items() <= status.items(), told
     limits = machine.run("cat", f"/proc/{process}/limits").stdout
@@ -126,32 +130,47 @@ def credentials_are_read_by_a_daemon_that_may_not_read_the_files(machine):
     machine.systemctl("reload", SERVICE)
     machine.systemctl("stop", SERVICE)
     machine.drop_in("credentials", None)
+    key.unlink()
+    key.with_name("certificate.pem").unlink()
     machine.write(CONFIGURATION, SERVES)
 
 
-def a_daemon_that_hangs_is_replaced(machine):
-    machine.drop_in("watchdog", "[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\nRestartSec=100ms\n")
+def a_daemon_that_is_stopped_is_replaced(machine):
+    machine.drop_in("watchdog", WATCHDOG)
     machine.systemctl("restart", SERVICE)
     process, restarts = machine.show("MainPID"), machine.show("NRestarts")
     # Longer than it may go without a beat.
     time.sleep(2.5)
     assert (machine.show("MainPID"), machine.show("NRestarts")) == (process, restarts), "it was not fed"
+    machine.systemctl("kill", f"--signal={signal.SIGSTOP}", SERVICE)
+    another_is_there(machine, process)
+    assert machine.logged("Watchdog timeout"), "nobody says why it was replaced"
+    machine.drop_in("watchdog", None)
+
+
+def a_daemon_that_hangs_is_replaced(machine):
     # A lock that is never given back: the main thread goes on, and so do the other workers.
+    machine.drop_in("watchdog", f"{WATCHDOG}ExecStart=\nExecStart=/usr/local/bin/hangs\n")
+    machine.systemctl("restart", SERVICE)
+    process, before = machine.show("MainPID"), len(machine.logged("Watchdog timeout"))
     client = Client()
     with contextlib.suppress(OSError):
         client.ask("POST", '42["subscribe","\\u0000hold"]')
-    until("another is there", lambda: machine.show("MainPID") not in (process, "0") and machine.state() == "active")
-    assert machine.logged("Watchdog timeout"), "nobody says why it was replaced"
-    Client().subscribe("room")
+    another_is_there(machine, process)
+    assert len(machine.logged("Watchdog timeout")) == before + 1, "nobody says why it was replaced"
     machine.drop_in("watchdog", None)
+
+
+def another_is_there(machine, process):
+    until("another is there", lambda: machine.show("MainPID") not in (process, "0") and machine.state() == "active")
+    Client().subscribe("room")
 
 
 def a_daemon_that_crashes_is_replaced(machine):
     machine.systemctl("restart", SERVICE)
     process = machine.show("MainPID")
     machine.systemctl("kill", f"--signal={signal.SIGKILL}", SERVICE)
-    until("another is there", lambda: machine.show("MainPID") not in (process, "0") and machine.state() == "active")
-    Client().subscribe("room")
+    another_is_there(machine, process)
 
 
 def a_bad_configuration_is_not_tried_again(machine):
@@ -192,16 +211,19 @@ def sockets_start_it_and_no_restart_refuses_anyone(machine):
     for client in clients:
         client.start()
     processes = {machine.show("MainPID")}
-    for _ in range(5):
+    for _ in range(3):
         before = len(served)
         until("clients are served", lambda: len(served) > before + 20)
         machine.systemctl("restart", SERVICE)
         processes.add(machine.show("MainPID"))
+    # The same goes for an upgrade, which leaves the sockets alone.
+    packages.Deb().install(machine, machine.newer)
+    processes.add(machine.show("MainPID"))
     over.set()
     for client in clients:
         client.join(60)
     print(f"  {len(served)} clients over {len(processes) - 1} restarts, {len(failures)} refused")
-    assert len(processes) == 6, processes
+    assert len(processes) == 5, processes
     assert not failures, failures[:5]
     machine.systemctl("stop", *SOCKETS, SERVICE)
 
@@ -212,6 +234,9 @@ def nothing_else_has_failed(machine):
 
 
 TESTS = [
+    packages.a_deb_starts_the_service,
+    packages.a_deb_is_upgraded,
+    packages.an_upgrade_starts_no_service_that_nobody_wanted,
     it_starts_and_tells_when_it_serves,
     it_may_do_little_and_serve_many,
     its_log_is_structured,
@@ -219,22 +244,28 @@ TESTS = [
     a_bad_reload_fails_and_changes_nothing,
     a_stop_waits_for_the_drain,
     credentials_are_read_by_a_daemon_that_may_not_read_the_files,
+    a_daemon_that_is_stopped_is_replaced,
     a_daemon_that_hangs_is_replaced,
     a_daemon_that_crashes_is_replaced,
     a_bad_configuration_is_not_tried_again,
     sockets_start_it_and_no_restart_refuses_anyone,
     nothing_else_has_failed,
+    packages.a_deb_is_removed_and_purged,
+    packages.an_rpm_leaves_it_to_presets_what_is_enabled,
+    packages.an_rpm_is_upgraded,
+    packages.an_rpm_is_erased,
 ]
 
 
-def main(root):
-    machine = Machine(root)
+def main(root, older, newer):
+    machine = Machine(root, older, newer)
     print(machine.run("systemctl", "--version").stdout.splitlines()[0])
     test = None
     try:
         for test in TESTS:
+            began = time.monotonic()
             test(machine)
-            print(f"ok: {test.__name__.replace('_', ' ')}", flush=True)
+            print(f"ok: {test.__name__.replace('_', ' ')}, {time.monotonic() - began:.1f} s", flush=True)
     except Exception:
         print(f"failed: {test.__name__.replace('_', ' ')}; the last of the journal:", file=sys.stderr)
         for entry in machine.journal()[-40:]:
@@ -244,4 +275,4 @@ def main(root):
         machine.end()
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

@@ -86,6 +86,7 @@ impl Entrance {
             session.link().close(cause);
             return Err(not_admitted());
         }
+        session.link().expect_admission();
         socket.on_fallback(Dispatch::new(broker.clone(), session));
         Ok(())
     }

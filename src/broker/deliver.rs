@@ -6,46 +6,86 @@ use std::time::Instant;
 
 use crate::broker::Broker;
 use crate::broker::members::Sessions;
+use crate::broker::message::Message;
 use crate::broker::session::Session;
-use crate::broker::sockets::Message;
 use crate::config::SlowConsumer;
 use crate::protocol::EventName;
+use crate::protocol::Refusal;
 use crate::protocol::Room;
 use crate::telemetry::disconnection::Disconnection;
+use crate::wire::outgoing::Offered;
 
 impl Broker {
-    /// Queues `message` for everyone in `room`.
+    /// Queues `message` of `publisher` for everyone in `room`.
     ///
     /// On return it is in the send queue of every subscriber that was not too slow. It does not
     /// mean that anyone has read it.
-    pub(super) fn publish(&self, room: &Room, message: Message) {
+    pub(super) fn publish(&self, publisher: &Session, room: &Room, message: &Message) {
         let began = Instant::now();
-        let (bytes, cost) = (message.bytes(), message.cost());
-        let outcome = self.0.members.in_room(room, |members| {
-            let outcome = Outcome::enqueue(members, &message, |_| true);
-            self.0.sockets.to_room(room, &outcome.slow, message);
-            outcome
-        });
-        self.settle(EventName::Publish, (bytes, cost), outcome.unwrap_or_default(), began);
+        let outcome =
+            self.0.members.in_room(room, |members| self.deliver(publisher, members, message, |_| true));
+        self.settle(EventName::Publish, message, outcome.unwrap_or_default(), began);
     }
 
     /// Queues `message` for everyone who is connected except `sender`.
-    pub(super) fn broadcast(&self, sender: &Session, message: Message) {
+    pub(super) fn broadcast(&self, sender: &Session, message: &Message) {
         let began = Instant::now();
-        let (bytes, cost) = (message.bytes(), message.cost());
-        let outcome = self.0.members.everyone(|everyone| {
-            let wanted = |session: &Session| session.is_connected() && session.id() != sender.id();
-            let outcome = Outcome::enqueue(everyone, &message, wanted);
-            self.0.sockets.to_all_but(sender.id(), &outcome.slow, message);
-            outcome
-        });
-        self.settle(EventName::Broadcast, (bytes, cost), outcome, began);
+        let wanted = |session: &Session| session.is_connected() && session.id() != sender.id();
+        let outcome = self.0.members.everyone(|everyone| self.deliver(sender, everyone, message, wanted));
+        self.settle(EventName::Broadcast, message, outcome, began);
+    }
+
+    /// Queues `message` for those of `sessions` who are `wanted`.
+    fn deliver(
+        &self,
+        publisher: &Session,
+        sessions: &Sessions,
+        message: &Message,
+        wanted: impl Fn(&Session) -> bool,
+    ) -> Outcome {
+        let (mut outcome, mut queued) = (Outcome::default(), Vec::new());
+        let mut due = publisher.link().due();
+        for session in sessions.values().filter(|session| wanted(session)) {
+            let frames = |generation| message.frames(generation);
+            match session.link().offer(message.cost(), frames, &mut due) {
+                Offered::Ready => {}
+                Offered::Queued => queued.push(session.clone()),
+                Offered::Refused => {
+                    outcome.slow.push(session.clone());
+                    continue;
+                }
+            }
+            outcome.recipients += 1;
+        }
+        if !queued.is_empty() {
+            self.0.sockets.event(self.0.encoding, message, &queued);
+        }
+        outcome
+    }
+
+    /// Tells a client how its event with this acknowledgement id has ended.
+    pub(super) fn acknowledge(&self, session: &Session, ack: i64, outcome: Result<(), Refusal>) {
+        let encoding = self.0.encoding;
+        let arguments = match outcome {
+            Ok(()) => encoding.success().to_vec(),
+            Err(refusal) => encoding.refusal(refusal),
+        };
+        let message = Message::acknowledgement(encoding, arguments, ack);
+        let link = session.link();
+        let frames = |generation| message.frames(generation);
+        let offered = link.offer_acknowledgement(message.cost(), frames, &mut link.due());
+        match offered {
+            Offered::Ready => {}
+            Offered::Queued => self.0.sockets.acknowledgement(encoding, &message, session.id(), ack),
+            Offered::Refused => return self.disconnect_slow(session),
+        }
+        self.0.links.enqueued(message.cost());
     }
 
     /// Counts what was delivered, and sees to those who were too slow.
-    fn settle(&self, name: EventName, (bytes, cost): (usize, usize), outcome: Outcome, began: Instant) {
-        self.0.metrics.delivered(name, bytes, outcome.recipients, began.elapsed());
-        self.0.links.enqueued(cost.saturating_mul(outcome.recipients as usize));
+    fn settle(&self, name: EventName, message: &Message, outcome: Outcome, began: Instant) {
+        self.0.metrics.delivered(name, message.bytes(), outcome.recipients, began.elapsed());
+        self.0.links.enqueued(message.cost().saturating_mul(outcome.recipients as usize));
         for session in outcome.slow {
             self.leave_out(&session);
         }
@@ -74,18 +114,4 @@ impl Broker {
 struct Outcome {
     recipients: u32,
     slow: Vec<Arc<Session>>,
-}
-
-impl Outcome {
-    fn enqueue(sessions: &Sessions, message: &Message, wanted: impl Fn(&Session) -> bool) -> Self {
-        let mut outcome = Self::default();
-        for session in sessions.values().filter(|session| wanted(session)) {
-            if session.link().enqueue(message.cost()) {
-                outcome.recipients += 1;
-            } else {
-                outcome.slow.push(session.clone());
-            }
-        }
-        outcome
-    }
 }

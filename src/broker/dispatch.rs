@@ -21,9 +21,9 @@ use crate::access::Grant;
 use crate::access::Identity;
 use crate::broker::Broker;
 use crate::broker::Live;
+use crate::broker::message::Message;
 use crate::broker::session::Session;
 use crate::broker::sockets::Adapter;
-use crate::broker::sockets::Message;
 use crate::broker::subscribe;
 use crate::protocol::Attachments;
 use crate::protocol::Event;
@@ -99,12 +99,12 @@ impl Turn<'_> {
             Event::Publish { room, room_text, message } => {
                 self.allowed("publish", |identity| identity.may_publish(&room))?;
                 let data = encoding.data(room_text, message);
-                self.broker.publish(&room, Message::event(encoding, data, attachments));
+                self.broker.publish(self.session, &room, &Message::event(encoding, data, attachments));
             }
             Event::Broadcast { message } => {
                 self.allowed("broadcast", Identity::may_broadcast)?;
                 let data = encoding.broadcast(message);
-                self.broker.broadcast(self.session, Message::event(encoding, data, attachments));
+                self.broker.broadcast(self.session, &Message::event(encoding, data, attachments));
             }
         }
         Ok(())

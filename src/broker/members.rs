@@ -53,14 +53,8 @@ impl Members {
         index.everyone.values().cloned().collect()
     }
 
-    /// Puts a client into a room, of which it may be in `limit`; `joined` is called if it was not.
-    pub(super) fn join(
-        &self,
-        session: &Arc<Session>,
-        room: Room,
-        limit: usize,
-        joined: impl FnOnce(&Room),
-    ) -> Result<(), Refusal> {
+    /// Puts a client into a room, of which it may be in `limit`.
+    pub(super) fn join(&self, session: &Arc<Session>, room: Room, limit: usize) -> Result<(), Refusal> {
         let mut index = self.write();
         let mut rooms = session.rooms();
         if !index.everyone.contains_key(&session.id()) || rooms.contains(&room) {
@@ -69,7 +63,6 @@ impl Members {
         if rooms.len() >= limit {
             return Err(Refusal::TooManyRooms);
         }
-        joined(&room);
         rooms.insert(room.clone());
         self.metrics.subscriptions.increment(1);
         let members = index.rooms.entry(room).or_insert_with(|| {
@@ -80,11 +73,10 @@ impl Members {
         Ok(())
     }
 
-    /// Takes a client out of a room; `left` is called if it was in it.
-    pub(super) fn leave(&self, session: &Session, room: Room, left: impl FnOnce(&Room)) {
+    /// Takes a client out of a room.
+    pub(super) fn leave(&self, session: &Session, room: Room) {
         let mut index = self.write();
         if session.rooms().remove(&room) {
-            left(&room);
             self.forget(&mut index, session, room);
         }
     }

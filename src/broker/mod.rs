@@ -8,6 +8,7 @@ mod ending;
 pub mod engine;
 mod expiry;
 mod members;
+mod message;
 mod reload;
 mod session;
 mod shown;

@@ -69,7 +69,7 @@ impl Broker {
         let rooms: Vec<_> = session.rooms().iter().cloned().collect();
         for room in rooms {
             if identity.may_subscribe(&room).is_err() {
-                self.0.members.leave(session, room, |room| self.0.sockets.leave(session.id(), room));
+                self.0.members.leave(session, room);
             }
         }
     }

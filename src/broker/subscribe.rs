@@ -8,13 +8,11 @@ use crate::protocol::Room;
 
 /// Puts the client into `room`; being in it already is a success.
 pub(super) fn subscribe(turn: &Turn<'_>, room: Room) -> Result<(), Refusal> {
-    let sockets = &turn.broker.0.sockets;
     let identity = turn.session.identity();
     turn.allowed("subscribe", |identity| identity.may_subscribe(&room))?;
     let most = identity.limits().and_then(|limits| limits.rooms_per_client);
     let most = most.map_or(turn.live.rooms_per_client, usize::from);
-    let joined = |room: &Room| sockets.join(turn.session.id(), room);
-    turn.broker.0.members.join(turn.session, room.clone(), most, joined)?;
+    turn.broker.0.members.join(turn.session, room.clone(), most)?;
     if !Arc::ptr_eq(&identity, &turn.session.identity()) {
         // A reload has looked at the rooms of this client before it was in this one.
         turn.allowed("subscribe", |identity| identity.may_subscribe(&room))
@@ -25,6 +23,5 @@ pub(super) fn subscribe(turn: &Turn<'_>, room: Room) -> Result<(), Refusal> {
 
 /// Takes the client out of `room`; not being in it is a success.
 pub(super) fn unsubscribe(turn: &Turn<'_>, room: Room) {
-    let sockets = &turn.broker.0.sockets;
-    turn.broker.0.members.leave(turn.session, room, |room| sockets.leave(turn.session.id(), room));
+    turn.broker.0.members.leave(turn.session, room);
 }

@@ -49,7 +49,6 @@ const MAX_PACKETS: usize = 16;
 /// bounds. The client goes on when its poll is answered, and most often does so at once; should
 /// it not, it polls ten times a second, as with the reference server.
 const PROBE_PATIENCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
-
 /// How long a poll waits on a connection that others wait for: shorter than it may last.
 pub(super) const BRIEFLY: Duration = Duration::from_secs(3);
 
@@ -113,6 +112,7 @@ pub(super) async fn post(endpoint: &Endpoint, id: &str, request: Request) -> Res
         link.heard().note_attachments(announced);
         announced.is_closed()
     };
+    let _flush = link.flush_at_last();
     let response = endpoint.engine.post(link.generation(), id, content_type, Full::new(body)).await;
     bound_chatter(&link);
     if closes && !has_left(&link) {

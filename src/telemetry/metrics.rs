@@ -138,6 +138,12 @@ impl Connections {
         Self { v3: of("3"), v4: of("4"), duration: histogram!("humble_broker_connection_duration_seconds") }
     }
 
+    /// Counts for nobody.
+    #[cfg(test)]
+    pub(crate) fn unheard() -> Self {
+        Self::new()
+    }
+
     /// A session has begun.
     pub fn opened(&self, transport: Transport, generation: Generation) {
         self.by(transport, generation).opened.increment(1);

@@ -88,8 +88,15 @@ pub fn split(bytes: &[u8]) -> Option<(Header, &[u8], &[u8])> {
 
 /// Appends a whole message as a server sends it.
 pub fn put(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
-    put_header(out, opcode, 0, payload.len());
-    out.put_slice(payload);
+    put_parts(out, opcode, &[payload]);
+}
+
+/// The same for a payload in parts.
+pub fn put_parts(out: &mut BytesMut, opcode: u8, payload: &[&[u8]]) {
+    put_header(out, opcode, 0, payload.iter().map(|part| part.len()).sum());
+    for part in payload {
+        out.put_slice(part);
+    }
 }
 
 /// Appends a whole message as a client sends it, masked with zeros, which leaves it readable.
@@ -99,9 +106,12 @@ pub fn put_masked(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
     out.put_slice(payload);
 }
 
-/// Appends a close frame with `code`.
-pub fn put_close(out: &mut BytesMut, code: u16) {
-    put(out, CLOSE, &code.to_be_bytes());
+/// A close frame with `code`.
+#[must_use]
+pub fn close(code: u16) -> BytesMut {
+    let mut out = BytesMut::new();
+    put(&mut out, CLOSE, &code.to_be_bytes());
+    out
 }
 
 fn put_header(out: &mut BytesMut, opcode: u8, masked: u8, length: usize) {
@@ -379,7 +389,7 @@ mod tests {
     #[test]
     fn a_close_frame_carries_its_code() {
         let mut out = BytesMut::new();
-        put_close(&mut out, 1001);
+        out.extend_from_slice(&close(1001));
         assert_eq!(out.as_ref(), [0x88, 2, 0x03, 0xe9]);
     }
 

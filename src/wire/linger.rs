@@ -11,7 +11,6 @@ use std::task::Poll;
 use std::task::ready;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
@@ -24,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::telemetry::disconnection::Disconnection;
 use crate::wire::link::Link;
+use crate::wire::outbox::Outbox;
 
 /// How long the last bytes of a closed stream may take to leave.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ const QUIET: Duration = Duration::from_millis(500);
 /// not read yet: messages, and the close frame that says why.
 pub(super) fn linger<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut stream: S,
-    out: BytesMut,
+    mut out: Outbox,
     link: Arc<Link>,
 ) {
     let Ok(runtime) = Handle::try_current() else {
@@ -49,7 +49,7 @@ pub(super) fn linger<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     };
     runtime.spawn(async move {
         let last = async {
-            stream.write_all(&out).await?;
+            stream.write_all_buf(&mut out).await?;
             stream.shutdown().await
         };
         let patience = match link.fate().cause() {

@@ -10,7 +10,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -21,6 +20,7 @@ use crate::telemetry::disconnection::Disconnection;
 use crate::wire::fate::Fate;
 use crate::wire::heard::Heard;
 use crate::wire::links::Links;
+use crate::wire::outgoing::Outgoing;
 use crate::wire::payload::Packet;
 use crate::wire::permit::Kept;
 use crate::wire::permit::Permit;
@@ -47,8 +47,7 @@ pub struct Link {
     fate: Fate,
     queue: SendQueue,
     heard: Heard,
-    /// The task that reads the session's WebSocket; woken when the link closes.
-    pub(super) reader: AtomicWaker,
+    outgoing: Outgoing,
     poll: Mutex<Polls>,
     poll_cut: Notify,
     poll_turn: tokio::sync::Mutex<()>,
@@ -78,7 +77,7 @@ impl Link {
             fate: Fate::default(),
             queue: SendQueue::default(),
             heard: Heard::new(links.encoding()),
-            reader: AtomicWaker::new(),
+            outgoing: Outgoing::default(),
             poll: Mutex::default(),
             poll_cut: Notify::new(),
             poll_turn: tokio::sync::Mutex::default(),
@@ -115,23 +114,6 @@ impl Link {
         true
     }
 
-    /// Makes room in the send queue for a message that costs `cost` bytes; whoever does so counts
-    /// it with [`Links::enqueued`], once for all recipients.
-    ///
-    /// `false`: the queue is full. An empty queue takes any one message.
-    #[must_use]
-    pub fn enqueue(&self, cost: usize) -> bool {
-        self.queue.put(cost as u64, self.links.longest_queue())
-    }
-
-    /// Makes room for an acknowledgement that costs `cost` bytes; it is counted as messages are.
-    ///
-    /// `false`: the client asks for more of them than it reads.
-    #[must_use]
-    pub fn enqueue_acknowledgement(&self, cost: usize) -> bool {
-        self.queue.put_acknowledgement(cost as u64, self.links.longest_queue())
-    }
-
     /// Messages that cost `cost` bytes have been handed to the transport.
     pub fn dequeue(&self, cost: usize) {
         if cost > 0 {
@@ -154,6 +136,16 @@ impl Link {
     #[must_use]
     pub fn is_end<B: AsRef<[u8]>>(&self, packet: &Packet<B>) -> bool {
         packet.is_end(self.encoding())
+    }
+
+    /// All links of the node.
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Its way out over a WebSocket.
+    pub(super) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
     }
 
     /// What is queued for the client.
@@ -188,7 +180,7 @@ impl Link {
     pub fn close(&self, cause: Disconnection) {
         self.fate.condemn(cause);
         let _ = self.closing.set(Instant::now());
-        self.reader.wake();
+        self.outgoing.tasks().reader.wake();
         self.cut_poll();
     }
 

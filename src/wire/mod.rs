@@ -4,6 +4,7 @@
 pub mod attachments;
 mod backlog;
 pub mod channel;
+pub mod due;
 pub mod fate;
 pub mod frame;
 pub mod guard;
@@ -11,6 +12,8 @@ pub mod heard;
 pub mod linger;
 pub mod link;
 pub mod links;
+mod outbox;
+pub mod outgoing;
 pub mod owed;
 mod patrol;
 pub mod payload;

@@ -68,10 +68,14 @@ impl<B: AsRef<[u8]>> Packet<B> {
         matches!(self, Self::Text(text) if text.as_ref() == b"2")
     }
 
-    /// What it takes of the session's send queue; nothing for what the library says by itself.
+    /// What it takes of the session's send queue; nothing for what the library says by itself, except
+    /// that the client is in the namespace: see [`Link::expect_admission`].
+    ///
+    /// [`Link::expect_admission`]: crate::wire::link::Link::expect_admission
     pub(super) fn cost(&self, encoding: Encoding) -> usize {
         match (self, encoding) {
             (Self::Text(text), _) => match text.as_ref() {
+                [b'4', b'0', ..] => message_cost(0),
                 [b'4', message @ ..]
                     if message.first().is_some_and(|kind| is_event_or_acknowledgement(*kind)) =>
                 {
@@ -82,6 +86,7 @@ impl<B: AsRef<[u8]>> Packet<B> {
             // An attachment, which has a place in the queue of its own.
             (Self::Binary(bytes), Encoding::Json) => message_cost(bytes.as_ref().len()),
             (Self::Binary(bytes), Encoding::Msgpack) => match bytes.as_ref().get(MSGPACK_TYPE) {
+                Some(0) => message_cost(0),
                 Some(2 | 3) => message_cost(bytes.as_ref().len()),
                 _ => 0,
             },

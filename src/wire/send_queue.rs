@@ -32,26 +32,27 @@ impl Queue {
 
 impl SendQueue {
     /// Takes `cost` bytes, if there is room for them among `capacity`; an empty queue takes any one
-    /// message.
-    pub(super) fn put(&self, cost: u64, capacity: u64) -> bool {
+    /// message. Says how much waited before, if it has taken them.
+    pub(super) fn put(&self, cost: u64, capacity: u64) -> Option<u64> {
         let mut queue = self.lock();
         let waiting = queue.backlog.waiting();
         let takes = (waiting == 0 || waiting + cost <= capacity) && !queue.late && !queue.abandoned;
-        if takes {
+        takes.then(|| {
             queue.backlog.put(cost);
-        }
-        takes
+            waiting
+        })
     }
 
     /// Takes `cost` bytes of an acknowledgement, whatever waits, unless that is as much again as
     /// `capacity`: an acknowledgement is never dropped, but nobody may ask for them without end.
-    pub(super) fn put_acknowledgement(&self, cost: u64, capacity: u64) -> bool {
+    pub(super) fn put_acknowledgement(&self, cost: u64, capacity: u64) -> Option<u64> {
         let mut queue = self.lock();
-        let takes = queue.backlog.waiting() <= capacity.saturating_mul(2) && !queue.abandoned;
-        if takes {
+        let waiting = queue.backlog.waiting();
+        let takes = waiting <= capacity.saturating_mul(2) && !queue.abandoned;
+        takes.then(|| {
             queue.backlog.put(cost);
-        }
-        takes
+            waiting
+        })
     }
 
     /// At most `cost` bytes have left; says how many really have.
@@ -97,33 +98,33 @@ mod tests {
     #[test]
     fn a_queue_takes_what_fits_and_when_empty_any_one_message() {
         let queue = SendQueue::default();
-        assert!(queue.put(1_000, 100), "an empty queue");
-        assert!(!queue.put(1, 100));
+        assert_eq!(queue.put(1_000, 100), Some(0), "an empty queue");
+        assert_eq!(queue.put(1, 100), None);
         assert_eq!((queue.take(1_000), queue.waiting()), (1_000, 0));
-        assert!(queue.put(60, 100) && queue.put(40, 100) && !queue.put(1, 100));
+        assert_eq!([60, 40, 1].map(|cost| queue.put(cost, 100)), [Some(0), Some(60), None]);
         assert_eq!(queue.waiting(), 100);
-        while queue.put_acknowledgement(20, 100) {}
+        while queue.put_acknowledgement(20, 100).is_some() {}
         assert_eq!(queue.waiting(), 220);
     }
 
     #[test]
     fn a_queue_that_is_late_takes_nothing_until_the_oldest_has_left() {
         let (queue, age, start) = (SendQueue::default(), Duration::from_secs(15), Instant::now());
-        assert!(queue.put(10, 100) && !queue.is_late(start, age));
-        assert!(queue.put(10, 100) && !queue.is_late(start + age / 2, age));
-        assert!(queue.is_late(start + age, age) && !queue.put(10, 100));
+        assert!(queue.put(10, 100).is_some() && !queue.is_late(start, age));
+        assert!(queue.put(10, 100).is_some() && !queue.is_late(start + age / 2, age));
+        assert!(queue.is_late(start + age, age) && queue.put(10, 100).is_none());
         assert_eq!(queue.take(9), 9);
         assert!(queue.is_late(start + age, age), "a byte of the oldest is still there");
         assert_eq!(queue.take(1), 1);
-        assert!(!queue.is_late(start + age, age) && queue.put(10, 100));
+        assert!(!queue.is_late(start + age, age) && queue.put(10, 100).is_some());
         assert!(queue.is_late(start + age * 3 / 2, age));
     }
 
     #[test]
     fn an_abandoned_queue_is_empty_and_stays_so() {
         let queue = SendQueue::default();
-        assert!(queue.put(30, 100));
+        assert!(queue.put(30, 100).is_some());
         assert_eq!((queue.abandon(), queue.waiting(), queue.take(30)), (30, 0, 0));
-        assert!(!queue.put(1, 100));
+        assert!(queue.put(1, 100).is_none());
     }
 }

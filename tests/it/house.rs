@@ -30,7 +30,7 @@ const SEAMS: [(&str, &[&str]); 20] = [
     ("jsonwebtoken", &["access", "cli::token"]),
     ("x509_parser", &["access::certificate"]),
     ("aho_corasick", &["access::pieces"]),
-    ("rmp_serde", &["broker::shown"]),
+    ("rmp_serde", &["broker::message", "broker::shown"]),
     ("ipnet", &["config::proxies"]),
     ("tracing_journald", &["telemetry::journal"]),
     ("metrics_process", &["telemetry::runtime"]),

@@ -24,6 +24,7 @@ mod health;
 mod house;
 mod http;
 mod inherited;
+mod install;
 mod library;
 mod listeners;
 mod logs;

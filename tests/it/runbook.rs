@@ -2,16 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use crate::support::daemon::command;
+use crate::support::documents::fenced;
+use crate::support::documents::read;
 
 type Names = BTreeSet<String>;
-
-fn read(path: &str) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// The words of letters, digits, underscores, hyphens and dots, without dots at their ends.
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -43,14 +39,6 @@ fn keys(text: &str) -> Names {
         .filter(|word| word.split_once('.').is_some_and(|(section, _)| sections.contains(&section)))
         .map(str::to_owned)
         .collect()
-}
-
-/// The text between triple backticks after `language`, each piece of it.
-fn fenced<'a>(text: &'a str, language: &'a str) -> impl Iterator<Item = &'a str> {
-    text.split("```")
-        .skip(1)
-        .step_by(2)
-        .filter_map(move |block| block.strip_prefix(language)?.strip_prefix('\n'))
 }
 
 /// Every key of config/broker.toml, also those that are not set there.

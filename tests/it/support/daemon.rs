@@ -120,9 +120,14 @@ impl Daemon {
         self.wait_for(DEADLINE)
     }
 
-    /// Waits for it to end, for no longer than this.
+    /// Waits for it to end, for no longer than this; then its log is complete.
     pub fn wait_for(&mut self, patience: Duration) -> ExitStatus {
-        wait(&mut self.child, patience).unwrap_or_else(|| panic!("still running: {}", self.log()))
+        let status =
+            wait(&mut self.child, patience).unwrap_or_else(|| panic!("still running: {}", self.log()));
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status
     }
 
     /// The id of its process.

@@ -3,6 +3,7 @@
 pub mod bystander;
 pub mod client;
 pub mod daemon;
+pub mod documents;
 pub mod http;
 pub mod proxy;
 pub mod reloading;

@@ -1,0 +1,67 @@
+//! Who is to be written to, once a publisher has said all that it has to say for now.
+
+use std::sync::Arc;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use futures_util::FutureExt;
+use tokio::task::coop::unconstrained;
+
+use crate::wire::link::Link;
+
+/// The sessions whose turn it is to be written once a publisher has said all that it has to say for now.
+#[derive(Debug, Default)]
+pub struct Due(Vec<Arc<Link>>);
+
+impl Due {
+    /// Puts one more there.
+    pub(super) fn add(&mut self, link: &Arc<Link>) {
+        self.0.push(link.clone());
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Link {
+    /// The sessions that wait for the client of this one to have said all that it has to say for now.
+    pub fn due(&self) -> MutexGuard<'_, Due> {
+        self.outgoing().due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what the client of this session has published to those who were [`Offered`] it.
+    pub fn flush(&self) {
+        let due = std::mem::take(&mut self.due().0);
+        if due.is_empty() {
+            return;
+        }
+        // Without a budget: it would be the publisher's, and end in the midst of many.
+        let write = |link: &Arc<Self>| {
+            let mut way = link.outgoing().lock();
+            way.due = false;
+            way.write(link)
+        };
+        let write = unconstrained(async { due.iter().map(write).sum() });
+        let left = write.now_or_never().unwrap_or_default();
+        self.links().dequeued(left);
+    }
+
+    /// Does so when it is dropped: a request may be given up in the midst of it.
+    pub fn flush_at_last(&self) -> impl Drop + '_ {
+        struct Flush<'a>(&'a Link);
+        impl Drop for Flush<'_> {
+            fn drop(&mut self) {
+                self.0.flush();
+            }
+        }
+        Flush(self)
+    }
+}
