@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly NAMES=(machine tools format clippy typos shellcheck toml build tests avalanche configurations interop readme monitoring packages systemd image)
+readonly NAMES=(machine tools format clippy typos shellcheck toml build tests bench avalanche configurations interop readme monitoring packages systemd image)
 readonly TYPOS=1.52.0 SHELLCHECK=0.11.0.1
 # Here, wherever else cargo may be told to build.
 export CARGO_TARGET_DIR=$PWD/target
@@ -93,6 +93,15 @@ step_tests() {
     cargo test --locked
     # Those that ask for more than every machine allows.
     cargo test --locked --test it -- --ignored
+}
+
+# The load generator, which is a package of its own, and that it and others can be compared.
+step_bench() {
+    local manifest=tools/bench/Cargo.toml
+    cargo fmt --manifest-path "$manifest" --check
+    cargo clippy --locked --manifest-path "$manifest" --all-targets -- -D warnings
+    cargo test --locked --manifest-path "$manifest"
+    scripts/bench.sh --quick --profile dev --rows one,connect --servers ours,node
 }
 
 # A small one, in the profile that is built already: half a minute of it is the drain.
