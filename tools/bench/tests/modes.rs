@@ -209,7 +209,9 @@ fn the_floor_delivers_too() {
 fn the_bare_library_can_be_measured() {
     let bare = Server::example("bare");
     let (status, report) = bare.bench("fanout --readers 20 --window 2 --seconds 0.5 --warm-up 0.1");
-    // It may lose subscriptions, and messages, which is then told.
-    assert!(matches!(status.code(), Some(0 | 3)), "{status}: {report}");
-    assert!(report["deliveries_per_second"].as_f64().unwrap() > 0.0, "{report}");
+    // It may lose what comes in the instant of connecting, even all that is published, as nothing follows what is
+    // in flight. What is lost is told.
+    let is_lost = ["missing", "out_of_order", "astray", "readers_lost"].iter().any(|key| report[*key] != 0);
+    assert_eq!(status.code(), Some(if is_lost { 3 } else { 0 }), "{report}");
+    assert!(is_lost || report["deliveries_per_second"].as_f64().unwrap() > 0.0, "{report}");
 }
