@@ -116,7 +116,8 @@ fn sessions_are_bounded_though_no_connection_is_open() {
 
 /// Waits until one address may begin a session, when it may have one.
 fn await_place(daemon: &Daemon, what: &str) {
-    // In Engine.IO 3 a session is in the namespace at once, so that nothing of it stays when it is closed.
+    // In Engine.IO 3 a session comes into the namespace by itself. Once it has heard so, nothing of it stays when
+    // it is closed.
     let polling = Way::Polling3.target("polling");
     until(what, || {
         let response = http::get(daemon.address, &polling);
@@ -124,6 +125,8 @@ fn await_place(daemon: &Daemon, what: &str) {
         if response.status == 200 {
             let text = response.text();
             let target = format!("{polling}&sid={}", text.split('"').nth(3).unwrap());
+            let entered = http::get(daemon.address, &target).text();
+            assert!(entered.contains("40"), "{entered}");
             assert_eq!(http::request(daemon.address, "POST", &target, &[], b"1:1").status, 200);
         }
         response.status == 200
