@@ -1,6 +1,7 @@
 //! Delivery: one message into the send queues of its recipients, encoded once; and what becomes of
 //! those for whom it does not fit.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -67,10 +68,10 @@ impl Broker {
     pub(super) fn acknowledge(&self, session: &Session, ack: i64, outcome: Result<(), Refusal>) {
         let encoding = self.0.encoding;
         let arguments = match outcome {
-            Ok(()) => encoding.success().to_vec(),
-            Err(refusal) => encoding.refusal(refusal),
+            Ok(()) => Cow::Borrowed(encoding.success()),
+            Err(refusal) => Cow::Owned(encoding.refusal(refusal)),
         };
-        let message = Message::acknowledgement(encoding, arguments, ack);
+        let message = Message::acknowledgement(encoding, &arguments, ack);
         let link = session.link();
         let frames = |generation| message.frames(generation);
         let offered = link.offer_acknowledgement(message.cost(), frames, &mut link.due());

@@ -99,12 +99,12 @@ impl Turn<'_> {
             Event::Publish { room, room_text, message } => {
                 self.allowed("publish", |identity| identity.may_publish(&room))?;
                 let data = encoding.data(room_text, message);
-                self.broker.publish(self.session, &room, &Message::event(encoding, data, attachments));
+                self.broker.publish(self.session, &room, &Message::event(encoding, &data, attachments));
             }
             Event::Broadcast { message } => {
                 self.allowed("broadcast", Identity::may_broadcast)?;
                 let data = encoding.broadcast(message);
-                self.broker.broadcast(self.session, &Message::event(encoding, data, attachments));
+                self.broker.broadcast(self.session, &Message::event(encoding, &data, attachments));
             }
         }
         Ok(())

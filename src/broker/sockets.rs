@@ -29,14 +29,14 @@ pub(super) use socketioxide_core::Sid as SocketId;
 pub(super) type Adapter = RoomAdapter<Emitter>;
 
 /// What the library is to send with these arguments.
-fn value(encoding: Encoding, bytes: &[u8], attachments: &VecDeque<Bytes>) -> Value {
+fn value(encoding: Encoding, bytes: &Bytes, attachments: &VecDeque<Bytes>) -> Value {
     match encoding {
         // Made of slices of a text, between ASCII: it is one.
         Encoding::Json => {
             let attachments = (!attachments.is_empty()).then(|| attachments.clone());
             Value::Str(Str::from(String::from_utf8_lossy(bytes).into_owned()), attachments)
         }
-        Encoding::Msgpack => Value::Bytes(Bytes::copy_from_slice(bytes)),
+        Encoding::Msgpack => Value::Bytes(bytes.clone()),
     }
 }
 
@@ -82,7 +82,7 @@ impl Sockets {
 
     /// Queues the mark that ends a session: an event without data.
     pub(super) fn end(&self, encoding: Encoding, id: SocketId) {
-        let mark = Packet::event("/", value(encoding, &[], &VecDeque::new()));
+        let mark = Packet::event("/", value(encoding, &Bytes::new(), &VecDeque::new()));
         self.with(|local| local.send(mark, BroadcastOptions::new(id)));
     }
 

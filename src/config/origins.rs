@@ -23,10 +23,7 @@ impl Origins {
     /// Whether a page of `origin`, the value of a request's `Origin`, may connect.
     #[must_use]
     pub fn allow(&self, origin: &[u8]) -> bool {
-        self.0.iter().any(|allowed| match allowed {
-            Origin::Any => true,
-            Origin::Exactly(allowed) => allowed.as_bytes() == origin,
-        })
+        self.0.contains(&Origin::Any) || self.name(origin)
     }
 
     /// Whether `origin` is one of them by its own name, and not only because all are.

@@ -215,7 +215,7 @@ async fn keep(endpoint: &Endpoint, link: &Link, id: &str, response: &axum::http:
         let mut state = link.poll_state();
         for mut packet in packets {
             if state.ended {
-                // The library sends what is for everyone to those too whom we have ended.
+                // Such as the refusal of an event that came too late.
                 break;
             }
             if link.is_end(&packet) || packet.is_close() {

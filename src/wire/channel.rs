@@ -123,6 +123,12 @@ impl Channel {
     fn take_frames(&mut self, mut bytes: &[u8]) {
         let link = self.link.clone();
         let mut way = link.outgoing().lock();
+        if link.is_closing() {
+            way.close(&link, GOING_AWAY);
+        }
+        if way.stream.is_none() {
+            return;
+        }
         while let Some((header, payload, rest)) = frame::split(bytes) {
             match self.verdict(header.opcode, payload) {
                 Verdict::Pass(cost) => {
@@ -254,12 +260,7 @@ impl AsyncWrite for Channel {
     /// Takes all there is, whatever waits: what the library writes is bounded by the session's send queue,
     /// and its heartbeat would not go on behind a write that does not end.
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.link.is_closing() {
-            self.link.outgoing().lock().close(&self.link, GOING_AWAY);
-        }
-        if self.link.outgoing().lock().stream.is_some() {
-            self.take_frames(buf);
-        }
+        self.take_frames(buf);
         Poll::Ready(Ok(buf.len()))
     }
 

@@ -18,7 +18,9 @@ pub const NOOP: Packet = Packet::Text(Bytes::from_static(b"6"));
 /// everything that was queued before, and marks where the session ends.
 const END_JSON: &[u8] = b"42";
 /// The same as msgpack: a map whose key `data` has no value.
-const END_MSGPACK: &[u8] = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data";
+const END_MSGPACK: &[u8] = MSGPACK_EVENT;
+/// What stands before the data of an event in msgpack.
+pub const MSGPACK_EVENT: &[u8] = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data";
 /// Where a packet of the library in msgpack has its type: a map of few keys, `type` the first.
 const MSGPACK_TYPE: usize = 6;
 /// The Engine.IO packet `close`.
@@ -72,7 +74,8 @@ impl<B: AsRef<[u8]>> Packet<B> {
     /// that the client is in the namespace: see [`Link::expect_admission`].
     ///
     /// [`Link::expect_admission`]: crate::wire::link::Link::expect_admission
-    pub(super) fn cost(&self, encoding: Encoding) -> usize {
+    #[must_use]
+    pub fn cost(&self, encoding: Encoding) -> usize {
         match (self, encoding) {
             (Self::Text(text), _) => match text.as_ref() {
                 [b'4', b'0', ..] => message_cost(0),
@@ -96,11 +99,11 @@ impl<B: AsRef<[u8]>> Packet<B> {
 
 impl Packet {
     /// Appends the packet as a WebSocket frame for a client of `generation`.
-    pub(super) fn put_frame(&self, generation: Generation, out: &mut BytesMut) {
+    pub fn put_frame(&self, generation: Generation, out: &mut BytesMut) {
         match (self, generation) {
             (Self::Text(text), _) => frame::put(out, frame::TEXT, text),
             (Self::Binary(bytes), Generation::V3) => {
-                frame::put(out, frame::BINARY, &[&[4], bytes.as_ref()].concat());
+                frame::put_parts(out, frame::BINARY, &[&[4], bytes]);
             }
             (Self::Binary(bytes), Generation::V4) => frame::put(out, frame::BINARY, bytes),
         }
@@ -113,8 +116,7 @@ fn is_event_or_acknowledgement(kind: u8) -> bool {
 }
 
 /// What a message of `bytes` takes of the session's send queue.
-#[must_use]
-pub fn message_cost(bytes: usize) -> usize {
+pub(super) fn message_cost(bytes: usize) -> usize {
     bytes + OVERHEAD
 }
 
