@@ -90,7 +90,7 @@ inside() {
     # No container gets a cgroup, but crun wants to see one kind of them only.
     umount -R /sys/fs/cgroup
     mount -t cgroup2 none /sys/fs/cgroup
-    PYTHONDONTWRITEBYTECODE=1 exec python3 scripts/image/test.py "$IMAGE" "$REVISION"
+    PYTHONPATH=scripts/support PYTHONDONTWRITEBYTECODE=1 exec python3 scripts/image/test.py "$IMAGE" "$REVISION"
 }
 
 outside() {

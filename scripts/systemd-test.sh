@@ -41,7 +41,7 @@ inside() {
         install -m 644 -D "$PACKAGES/${NAME}_$version-1"_*.deb "$machine/packages/$version.deb"
         install -m 644 "$PACKAGES/$NAME-$version-1".*.rpm "$machine/packages/$version.rpm"
     done
-    PYTHONDONTWRITEBYTECODE=1 exec python3 scripts/systemd/test.py "$machine" "$OLDER" "$VERSION"
+    PYTHONPATH=scripts/support PYTHONDONTWRITEBYTECODE=1 exec python3 scripts/systemd/test.py "$machine" "$OLDER" "$VERSION"
 }
 
 outside() {

@@ -1,12 +1,11 @@
 """Containers of the image, as podman runs them: without root, capabilities or a root that can be written to."""
 
-import http.client
 import json
 import resource
 import subprocess
 import time
 
-PATIENCE = 30
+from asking import until
 
 # What a container may do: nothing. It needs no cgroup, and not every machine has one to give.
 LITTLE = [
@@ -16,16 +15,6 @@ LITTLE = [
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
 ]
-
-
-def until(what, condition, patience=PATIENCE):
-    """Waits for `condition`, and returns what it says; what it waits for is a state, which has no event."""
-    deadline = time.monotonic() + patience
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"it takes too long until {what}")
-        time.sleep(0.05)
-    return value
 
 
 def podman(*arguments, check=True):
@@ -96,14 +85,3 @@ class Container:
         """The messages so far that contain this; all of the log has to be JSON."""
         entries = [json.loads(line) for line in self.lines()]
         return [entry for entry in entries if text in entry["message"]]
-
-
-def get(address, path):
-    """Status and body."""
-    connection = http.client.HTTPConnection(*address, timeout=PATIENCE)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()

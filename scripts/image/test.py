@@ -8,7 +8,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from container import Container, command, get, podman, until
+from asking import get, until
+from container import Container, command, podman
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests/interop"))

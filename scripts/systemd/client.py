@@ -31,14 +31,3 @@ class Client:
 
 class Refused(Exception):
     """An answer other than 200."""
-
-
-def get(address, path):
-    """Status and body."""
-    connection = http.client.HTTPConnection(*address, timeout=30)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()

@@ -2,23 +2,13 @@
 
 import json
 import subprocess
-import time
 from pathlib import Path
+
+from asking import PATIENCE, until
 
 NAME = "socketio-humble-broker"
 SERVICE = f"{NAME}.service"
 CONFIGURATION = f"/etc/{NAME}/broker.toml"
-PATIENCE = 30
-
-
-def until(what, condition, patience=PATIENCE):
-    """Waits for `condition`, and returns what it says; what it waits for is a state, which has no event."""
-    deadline = time.monotonic() + patience
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"it takes too long until {what}")
-        time.sleep(0.05)
-    return value
 
 
 class Machine:

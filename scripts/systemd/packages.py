@@ -1,7 +1,8 @@
 """Packages on a machine: installed, upgraded, removed, as a person would do it, with what their scripts do."""
 
+from asking import until
 from client import Client
-from machine import CONFIGURATION, NAME, SERVICE, until
+from machine import CONFIGURATION, NAME, SERVICE
 
 SOCKETS = [f"{NAME}-public.socket", f"{NAME}-admin.socket"]
 USER = "humble-broker"

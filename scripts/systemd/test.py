@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 
-from client import Client, Refused, get
-from machine import CONFIGURATION, NAME, SERVICE, Machine, until
+from asking import get, until
+from client import Client, Refused
+from machine import CONFIGURATION, NAME, SERVICE, Machine
 import packages
 from packages import SOCKETS
 

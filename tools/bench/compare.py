@@ -173,6 +173,7 @@ def copied(name):
     folder.mkdir(parents=True, exist_ok=True)
     for file in (BENCH / "peers" / name).iterdir():
         shutil.copy(file, folder)
+    shutil.copy(BENCH / "peers" / "events.mjs", FOLDER)
     return folder
 
 
