@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Makes the tree of a Debian that can be booted, once, and prints where it is: `scripts/debian-tree.sh bookworm`.
+# Makes the tree of a Debian that can be booted, once, and prints where it is:
+#
+#   scripts/debian-tree.sh SUITE [PACKAGE]...     like `scripts/debian-tree.sh bookworm rpm`
+#
 # Needs root, or sudo. Who uses it lays something over it that is written to.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly SUITE=$1
-# `rpm` installs the other kind of package there.
-readonly PACKAGES=systemd,systemd-sysv,dbus,iproute2,rpm
-TREE=$(realpath -m "${CARGO_TARGET_DIR:-target}")/systemd/$SUITE
-readonly TREE
+PACKAGES=$(IFS=, && echo "systemd,systemd-sysv,dbus,iproute2,${*:2}")
+TREE=$(realpath -m "${CARGO_TARGET_DIR:-target}")/systemd/$SUITE${2:+-$2}
+readonly PACKAGES TREE
 
 as_root=()
 ((EUID == 0)) || as_root=(sudo)

@@ -17,6 +17,8 @@ VERSION=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 TARGET=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 # As in scripts/packages.sh.
 readonly VERSION TARGET TOOLS=$TARGET/packagers
+# For the image, which is made by another script.
+export PROFILE
 
 make_sources() {
     mkdir -p "$1"
@@ -73,7 +75,7 @@ make_image() {
         echo "release.sh: there is no buildah here, so no image is made" >&2
         return
     fi
-    CARGO_TARGET_DIR=$BUILD/target ARCHIVE=$BUILD/image.tar PROFILE=$PROFILE REVISION=$HUMBLE_BROKER_REVISION \
+    CARGO_TARGET_DIR=$BUILD/target ARCHIVE=$BUILD/image.tar REVISION=$HUMBLE_BROKER_REVISION \
         scripts/image-test.sh
     python3 scripts/release/image.py "$BUILD/image.tar"
     gzip -9 --no-name <"$BUILD/image.tar" >"$OUT/$NAME-$VERSION-${HOST%%-*}-image.tar.gz"

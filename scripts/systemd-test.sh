@@ -46,7 +46,8 @@ inside() {
 
 outside() {
     local tree unified group code=0
-    tree=$(scripts/debian-tree.sh "$1")
+    # `rpm` installs the other kind of package there.
+    tree=$(scripts/debian-tree.sh "$1" rpm)
     unified=$(findmnt -n -t cgroup2 -o TARGET | head -1)
     if [[ -z $unified ]]; then
         echo "systemd-test.sh: there is no cgroup2 here, which systemd needs" >&2

@@ -21,6 +21,7 @@ use crate::access::Grant;
 use crate::access::Identity;
 use crate::broker::Broker;
 use crate::broker::Live;
+use crate::broker::gather::Publisher;
 use crate::broker::message::Message;
 use crate::broker::session::Session;
 use crate::broker::sockets::Adapter;
@@ -34,25 +35,23 @@ use crate::protocol::Room;
 use crate::telemetry::disconnection::Disconnection;
 
 /// The handler of one client's events.
-pub(super) struct Dispatch {
-    broker: Broker,
-    session: Arc<Session>,
-}
+pub(super) struct Dispatch(Arc<Publisher>);
 
 /// One event: whose it is, and what holds for it.
 pub(super) struct Turn<'a> {
     pub(super) broker: &'a Broker,
     pub(super) session: &'a Arc<Session>,
     pub(super) live: &'a Live,
+    publisher: &'a Arc<Publisher>,
 }
 
 impl Dispatch {
     pub(super) fn new(broker: Broker, session: Arc<Session>) -> Self {
-        Self { broker, session }
+        Self(Arc::new(Publisher::new(broker, session)))
     }
 
     fn event(&self, value: &Value) -> Result<(), Refusal> {
-        let broker = &self.broker;
+        let (broker, session) = (self.0.broker(), self.0.session());
         let live = broker.0.live.load();
         let (body, attachments) = match value {
             Value::Str(text, attachments) => (text.as_bytes(), attachments.as_ref()),
@@ -62,7 +61,7 @@ impl Dispatch {
         let attachments = attachments.unwrap_or(&none);
         let sizes: Attachments = attachments.iter().map(Bytes::len).collect();
         let bytes = body.len() + sizes.bytes;
-        let turn = Turn { broker, session: &self.session, live: &live };
+        let turn = Turn { broker, session, live: &live, publisher: &self.0 };
         let (name, outcome) = match turn.may_act(bytes) {
             Ok(()) => {
                 let (name, event) = broker.0.encoding.parse(body, sizes, &live.bounds);
@@ -93,18 +92,21 @@ impl Turn<'_> {
         #[cfg(debug_assertions)]
         self.break_on_request(&event);
         let encoding = self.broker.0.encoding;
+        if !matches!(event, Event::Publish { .. }) {
+            self.publisher.deliver();
+        }
         match event {
             Event::Subscribe(room) => subscribe::subscribe(self, room)?,
             Event::Unsubscribe(room) => subscribe::unsubscribe(self, room),
             Event::Publish { room, room_text, message } => {
                 self.allowed("publish", |identity| identity.may_publish(&room))?;
                 let data = encoding.data(room_text, message);
-                self.broker.publish(self.session, &room, &Message::event(encoding, &data, attachments));
+                self.publisher.publish(room, Message::event(encoding, &data, attachments));
             }
             Event::Broadcast { message } => {
                 self.allowed("broadcast", Identity::may_broadcast)?;
                 let data = encoding.broadcast(message);
-                self.broker.broadcast(self.session, &Message::event(encoding, &data, attachments));
+                self.broker.broadcast(self.session, Message::event(encoding, &data, attachments));
             }
         }
         Ok(())
@@ -149,16 +151,16 @@ fn hang() {
 
 impl MessageHandler<Adapter, ()> for Dispatch {
     fn call(&self, _: Arc<Socket<Adapter>>, value: Value, ack: Option<i64>) {
-        self.session.link().heard().count_event();
+        self.0.session().link().heard().count_event();
         let caught = catch_unwind(AssertUnwindSafe(|| {
             let outcome = self.event(&value);
             if let Some(ack) = ack {
-                self.broker.acknowledge(&self.session, ack, outcome);
+                self.0.acknowledge(ack, outcome);
             }
         }));
         if caught.is_err() {
             // The event is lost; the library's locks, and so everybody else, are not.
-            self.broker.0.metrics.panics.increment(1);
+            self.0.broker().0.metrics.panics.increment(1);
         }
     }
 }

@@ -48,7 +48,7 @@ const LIBRARY_ATTACHMENTS: usize = 64;
 /// connection: never, as `limits.body_timeout` is looked after by the patrol.
 const ATTACHMENTS_TIMEOUT: Duration = Duration::from_hours(24);
 /// Bytes the library reads from a WebSocket at once; small, as every idle connection holds them.
-const READ_BUFFER: usize = 2048;
+const READ_BUFFER: usize = 1024;
 /// The path under which the library is asked, whatever path clients use.
 const PATH: &str = "/socket.io";
 

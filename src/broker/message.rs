@@ -1,5 +1,5 @@
-//! A message on its way to clients: its bytes, as each of them gets them, and what it takes of their send
-//! queues.
+//! Messages on their way to clients: their bytes, as each client gets them, and what they take of its send
+//! queue.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -25,8 +25,6 @@ pub(super) struct Message {
     arguments: Bytes,
     attachments: VecDeque<Bytes>,
     cost: usize,
-    /// How it goes over a WebSocket, by generation, once somebody needs it.
-    frames: [OnceCell<Bytes>; 2],
 }
 
 impl Message {
@@ -65,7 +63,7 @@ impl Message {
         let attached = attachments.iter().cloned().map(Packet::Binary);
         let packets: Vec<_> = once(first).chain(attached).collect();
         let cost = packets.iter().map(|packet| packet.cost(encoding)).sum();
-        Self { packets, arguments, attachments, cost, frames: Default::default() }
+        Self { packets, arguments, attachments, cost }
     }
 
     /// Its arguments.
@@ -78,6 +76,20 @@ impl Message {
         &self.attachments
     }
 
+    /// Appends how it goes over a WebSocket to a client of `generation`.
+    fn put_frames(&self, generation: Generation, out: &mut BytesMut) {
+        for packet in &self.packets {
+            packet.put_frame(generation, out);
+        }
+    }
+
+    /// How it goes over a WebSocket to one client of `generation`.
+    pub(super) fn frames(&self, generation: Generation) -> Bytes {
+        let mut frames = BytesMut::new();
+        self.put_frames(generation, &mut frames);
+        frames.freeze()
+    }
+
     /// What it takes of a send queue.
     pub(super) fn cost(&self) -> usize {
         self.cost
@@ -87,8 +99,42 @@ impl Message {
     pub(super) fn bytes(&self) -> usize {
         self.arguments.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
+}
 
-    /// How it goes over a WebSocket to a client of `generation`.
+/// Messages for the same recipients, in their order; most often one.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    messages: Vec<Message>,
+    cost: usize,
+    /// How they go over a WebSocket, by generation, once somebody needs it.
+    frames: [OnceCell<Bytes>; 2],
+}
+
+impl From<Message> for Batch {
+    fn from(message: Message) -> Self {
+        Self { cost: message.cost, messages: vec![message], frames: Default::default() }
+    }
+}
+
+impl Batch {
+    /// Appends a message, before anybody has asked for the frames.
+    pub(super) fn push(&mut self, message: Message) {
+        debug_assert!(self.frames.iter().all(|frames| frames.get().is_none()), "it is on its way");
+        self.cost += message.cost;
+        self.messages.push(message);
+    }
+
+    /// The messages one by one.
+    pub(super) fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// What all of it takes of a send queue.
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// How all of it goes over a WebSocket to a client of `generation`.
     pub(super) fn frames(&self, generation: Generation) -> &Bytes {
         let [v3, v4] = &self.frames;
         let frames = match generation {
@@ -97,8 +143,8 @@ impl Message {
         };
         frames.get_or_init(|| {
             let mut frames = BytesMut::new();
-            for packet in &self.packets {
-                packet.put_frame(generation, &mut frames);
+            for message in &self.messages {
+                message.put_frames(generation, &mut frames);
             }
             frames.freeze()
         })

@@ -7,6 +7,7 @@ mod dispatch;
 mod ending;
 pub mod engine;
 mod expiry;
+mod gather;
 mod members;
 mod message;
 mod reload;

@@ -103,7 +103,9 @@ fn accept_key(headers: &HeaderMap) -> Option<String> {
 async fn connection(upgrade: OnUpgrade) -> Option<(Connection, Bytes)> {
     let upgraded = upgrade.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<Lingering<Connection>>>().ok()?;
-    Some((parts.io.into_inner().into_inner(), parts.read_buf))
+    // Copied, mostly nothing, as it would keep all that the request has been read into.
+    let early = Bytes::copy_from_slice(&parts.read_buf);
+    Some((parts.io.into_inner().into_inner(), early))
 }
 
 /// One attempt of a polling session to go on over WebSocket; a session makes one at a time.

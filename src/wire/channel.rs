@@ -242,8 +242,9 @@ impl AsyncRead for Channel {
             _ if self.link.due().is_empty() => 0,
             // There is more to handle first, and for a while it may be.
             Poll::Ready(Ok(())) if self.unwritten < READS => self.unwritten + 1,
-            // Others may be about to publish to the same clients.
+            // Others may be about to publish to the same clients, and one write does for all.
             Poll::Pending if self.unwritten <= READS => {
+                self.link.call_late();
                 cx.waker().wake_by_ref();
                 READS + 1
             }

@@ -10,24 +10,38 @@ use tokio::task::coop::unconstrained;
 use crate::wire::link::Link;
 
 /// The sessions whose turn it is to be written once a publisher has said all that it has to say for now.
-#[derive(Debug, Default)]
-pub struct Due(Vec<Arc<Link>>);
+#[derive(Default)]
+pub struct Due {
+    links: Vec<Arc<Link>>,
+    late: Vec<Arc<dyn Late>>,
+}
+
+/// Who offers sessions something only in the moment in which they are written.
+pub trait Late: Send + Sync {
+    /// The moment has come.
+    fn come(&self);
+}
 
 impl Due {
     /// Puts one more there.
     pub(super) fn add(&mut self, link: &Arc<Link>) {
-        self.0.push(link.clone());
+        self.links.push(link.clone());
+    }
+
+    /// Before anybody is written, `late` comes.
+    pub fn expect(&mut self, late: Arc<dyn Late>) {
+        self.late.push(late);
     }
 
     /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.links.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are none, and will be none.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.links.is_empty() && self.late.is_empty()
     }
 }
 
@@ -37,9 +51,18 @@ impl Link {
         self.outgoing().due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has those offer what they have who do so only before others are written.
+    pub(super) fn call_late(&self) {
+        let late = std::mem::take(&mut self.due().late);
+        for late in late {
+            late.come();
+        }
+    }
+
     /// Writes what the client of this session has published to those who were [`Offered`] it.
     pub fn flush(&self) {
-        let due = std::mem::take(&mut self.due().0);
+        self.call_late();
+        let due = std::mem::take(&mut self.due().links);
         if due.is_empty() {
             return;
         }

@@ -117,7 +117,8 @@ impl Links {
     }
 
     /// Most bytes in one send queue, unless they are one message.
-    pub(super) fn longest_queue(&self) -> u64 {
+    #[must_use]
+    pub fn longest_queue(&self) -> u64 {
         self.longest_queue.load(Relaxed)
     }
 

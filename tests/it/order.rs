@@ -1,5 +1,7 @@
 //! Order, and that nothing is lost: early, in bursts, among many.
 
+use humble_broker::wire::payload::Packet;
+
 use crate::support::Client;
 use crate::support::Daemon;
 use crate::support::Way;
@@ -124,4 +126,70 @@ fn a_client_that_does_not_read_is_disconnected_counted_and_harms_nobody() {
     assert_eq!(crate::support::http::get(daemon.address, &stalled[2].polling_target()).status, 400);
     daemon.await_metric("humble_broker_disconnections_total{reason=\"slow_consumer\"}", 3.0);
     reader.assert_silence();
+}
+
+#[test]
+fn what_comes_at_once_takes_effect_one_after_the_other() {
+    let daemon = Daemon::start(&[]);
+    for way in Way::ALL {
+        let mut client = Client::connect(daemon.address, way);
+        client.subscribe("\"a\"");
+        // Acknowledgements come behind what they acknowledge, whatever is published in a row.
+        let events = [
+            "421[\"publish\",\"a\",1]",
+            "422[\"publish\",\"a\",2]",
+            "423[\"publish\",\"\",3]",
+            "424[\"publish\",\"b\",4]",
+            "425[\"subscribe\",\"b\"]",
+            "426[\"publish\",\"b\",6]",
+            "427[\"unsubscribe\",\"a\"]",
+            "428[\"publish\",\"a\",8]",
+            "429[\"publish\",\"b\",9]",
+        ];
+        client.send_all(&events.map(|event| Packet::Text(event.into())));
+        let heard: Vec<_> = (0..13).map(|_| client.text()).collect();
+        let (messages, acknowledgements): (Vec<_>, Vec<_>) =
+            heard.iter().partition(|text| text.starts_with("42"));
+        let expected =
+            ["42[\"data\",\"a\",1]", "42[\"data\",\"a\",2]", "42[\"data\",\"b\",6]", "42[\"data\",\"b\",9]"];
+        assert_eq!(messages, expected, "{way:?}");
+        for (text, id) in acknowledgements.iter().zip(1..=9) {
+            assert!(
+                text.starts_with(&format!("43{id}")) && text.contains("invalid_room") == (id == 3),
+                "{text}"
+            );
+        }
+        for id in [1, 2, 6, 9] {
+            let message = heard.iter().position(|text| text.ends_with(&format!(",{id}]")));
+            let acknowledgement = heard.iter().position(|text| *text == format!("43{id}[]"));
+            assert!(message < acknowledgement, "{way:?}: {heard:?}");
+        }
+        client.assert_silence();
+    }
+}
+
+#[test]
+fn of_what_comes_at_once_a_slow_client_gets_what_fits() {
+    const MESSAGES: u32 = 100;
+    let daemon = Daemon::start(&["--set", "limits.send_queue=2 KB", "--set", "limits.slow_consumer=drop"]);
+    let mut slow = Client::connect(daemon.address, Way::Polling4);
+    slow.subscribe("\"r\"");
+    let mut publisher = Client::connect(daemon.address, Way::Polling4);
+    let events: Vec<_> =
+        (0..MESSAGES).map(|n| Packet::Text(format!("42[\"publish\",\"r\",\"{n:050}\"]").into())).collect();
+    publisher.send_all(&events);
+    publisher.assert_silence();
+    slow.send("421[\"subscribe\",\"end\"]");
+    let mut got = 0;
+    loop {
+        let text = slow.text();
+        if text == "431[]" {
+            break;
+        }
+        assert_eq!(text, format!("42[\"data\",\"r\",\"{got:050}\"]"));
+        got += 1;
+    }
+    assert!((10..MESSAGES / 2).contains(&got), "{got}");
+    let dropped = "humble_broker_messages_dropped_total{reason=\"slow_consumer\"}";
+    daemon.await_metric(dropped, f64::from(MESSAGES - got));
 }

@@ -273,7 +273,8 @@ impl Client {
         assert_eq!(self.inbox, Vec::new(), "nothing should have come");
     }
 
-    fn send_all(&mut self, packets: &[Packet]) {
+    /// Sends several packets, over polling in one request.
+    pub fn send_all(&mut self, packets: &[Packet]) {
         let generation = self.way.generation();
         match &mut self.transport {
             Transport::WebSocket(socket) => {
