@@ -429,7 +429,7 @@ def section(reports, options, load):
     return "\n".join([
         BEGIN, "",
         f"`scripts/bench.sh{options.said}` at {commit}, {time.strftime('%Y-%m-%d', time.gmtime())}: "
-        f"{os.cpu_count()} processors of {model}, Linux {platform.release()}, load of the machine {load[0]:.1f} before and "
+        f"{os.cpu_count()} processors of {model}, Linux {platform.release().split('-')[0]}, load of the machine {load[0]:.1f} before and "
         f"{os.getloadavg()[0]:.1f} after. Medians of {options.rounds} interleaved rounds of "
         f"{options.seconds:g} s each; of losses, the worst. Every server was started "
         "anew for every figure. Messages have 128 bytes and clients use WebSocket and Engine.IO 4 unless it says "
