@@ -20,7 +20,7 @@ boot() {
     local tree disk kernel
     tree=$(scripts/debian-tree.sh "$1" linux-image-cloud-amd64 python3)
     disk=$tree.disk
-    if [[ ! $disk -nt $tree.packages ]]; then
+    if [[ ! $disk -nt $tree.packages || ! $disk -nt scripts/systemd/vm.service ]]; then
         install -m 644 scripts/systemd/vm.service "$tree/etc/systemd/system/vm.service"
         chroot "$tree" systemctl --quiet enable vm.service
         truncate -s 2G "$disk.draft"

@@ -21,8 +21,9 @@ CONNECTIONS = 24_000
 # What a node begins with, and what may wait to be sent, have room in it; all that is published below has not.
 MEMORY, QUEUES = 96, 32
 # No reader is sent more than it may keep waiting, 8 MB, and none is sent what another is.
-SLOWLY = '[socketio]\nping_timeout = "10min"\n'
 READERS, MESSAGES, SIZE = 20, 12, 500_000
+# Time enough for clients that answer no ping, as the machine may be slow.
+SLOWLY = '[socketio]\nping_timeout = "10min"\n'
 MIB = 1024 * 1024
 
 

@@ -2,7 +2,6 @@
 //! for whom they do not fit.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,86 +18,87 @@ use crate::wire::due::Due;
 use crate::wire::outgoing::Offered;
 
 impl Broker {
-    /// Queues what `publisher` has for everyone in `room`.
+    /// Queues `messages` of `publisher` for everyone in `room`.
     ///
-    /// On return it is in the send queue of every subscriber that was not too slow. It does not
-    /// mean that anyone has read it.
-    pub(super) fn publish(&self, publisher: &Session, room: &Room, batch: &Batch) {
+    /// On return they are in the send queue of every subscriber that was not too slow. It does not
+    /// mean that anyone has read them.
+    pub(super) fn publish(&self, publisher: &Session, room: &Room, messages: &[Message]) {
         let began = Instant::now();
         let outcome =
-            self.0.members.in_room(room, |members| self.deliver(publisher, members.values(), batch));
-        self.settle(EventName::Publish, batch, outcome.unwrap_or_default(), began);
+            self.0.members.in_room(room, |members| self.deliver(publisher, members.values(), messages));
+        self.settle(EventName::Publish, messages, outcome.unwrap_or_default(), began);
     }
 
     /// Queues `message` for everyone who is connected except `sender`.
     pub(super) fn broadcast(&self, sender: &Session, message: Message) {
         let began = Instant::now();
-        let batch = Batch::from(message);
+        let messages = [message];
         let wanted = |session: &&Arc<Session>| session.is_connected() && session.id() != sender.id();
         let outcome = self
             .0
             .members
-            .everyone(|everyone| self.deliver(sender, everyone.values().filter(wanted), &batch));
-        self.settle(EventName::Broadcast, &batch, outcome, began);
+            .everyone(|everyone| self.deliver(sender, everyone.values().filter(wanted), &messages));
+        self.settle(EventName::Broadcast, &messages, outcome, began);
     }
 
-    /// Queues `batch` for those `wanted`: all of it at once for whom it fits, and of the others for each
-    /// as many messages as fit.
+    /// Queues `messages` for those `wanted`: all at once for whom they fit, and for each of the others as
+    /// many as fit.
     fn deliver<'a>(
         &self,
         publisher: &Session,
         wanted: impl Iterator<Item = &'a Arc<Session>>,
-        batch: &Batch,
+        messages: &[Message],
     ) -> Outcome {
-        let (mut all, mut queued, mut tight) = (0, Vec::new(), Vec::new());
         let mut due = publisher.link().due();
+        let together = Batch::new(messages);
         // An empty queue takes any one message, but not any batch.
-        let fits = batch.messages().len() == 1 || batch.cost() as u64 <= self.0.links.longest_queue();
-        for session in wanted {
-            if !fits {
-                tight.push(session);
-                continue;
-            }
-            match session.link().offer(batch.cost(), |generation| batch.frames(generation), &mut due) {
-                Offered::Ready => all += 1,
-                Offered::Queued => {
-                    all += 1;
-                    queued.push(session.clone());
-                }
-                Offered::Refused => tight.push(session),
-            }
+        let fits = messages.len() == 1 || together.cost() as u64 <= self.0.links.longest_queue();
+        let (all, mut tight) =
+            if fits { self.offer(wanted, &together, &mut due) } else { (0, wanted.collect()) };
+        if messages.len() == 1 {
+            return Outcome { recipients: vec![all], slow: tight.into_iter().cloned().collect() };
         }
+        let disconnects = self.0.live.load().slow_consumer == SlowConsumer::Disconnect;
         let mut outcome = Outcome::default();
-        for message in batch.messages() {
-            if !queued.is_empty() {
-                self.0.sockets.event(self.0.encoding, message, &queued);
-            }
-            let mut recipients = all;
-            tight.retain(|session| {
-                let fits = self.deliver_one(session, message, &mut due);
-                if fits {
-                    recipients += 1;
-                } else {
-                    outcome.slow.push((*session).clone());
-                }
+        for message in messages {
+            let alone = Batch::new(std::slice::from_ref(message));
+            let (some, slow) = self.offer(tight.iter().copied(), &alone, &mut due);
+            outcome.recipients.push(all + some);
+            outcome.slow.extend(slow.iter().copied().cloned());
+            if disconnects {
                 // Who is about to be disconnected gets nothing behind the gap.
-                fits || self.0.live.load().slow_consumer == SlowConsumer::Drop
-            });
-            outcome.recipients.push(recipients);
+                let mut slow = slow.into_iter().peekable();
+                tight.retain(|session| slow.next_if(|slow| Arc::ptr_eq(slow, session)).is_none());
+            }
         }
         outcome
     }
 
-    /// Queues `message` for one; `false` if it does not fit.
-    fn deliver_one(&self, session: &Arc<Session>, message: &Message, due: &mut Due) -> bool {
-        let frames = OnceCell::new();
-        let frames = |generation| frames.get_or_init(|| message.frames(generation));
-        match session.link().offer(message.cost(), frames, due) {
-            Offered::Ready => {}
-            Offered::Queued => self.0.sockets.event(self.0.encoding, message, std::slice::from_ref(session)),
-            Offered::Refused => return false,
+    /// Queues all of `batch` for those `wanted`; says for how many it fits, and for whom it does not.
+    fn offer<'a>(
+        &self,
+        wanted: impl Iterator<Item = &'a Arc<Session>>,
+        batch: &Batch<'_>,
+        due: &mut Due,
+    ) -> (u32, Vec<&'a Arc<Session>>) {
+        let (mut recipients, mut queued, mut refused) = (0, Vec::new(), Vec::new());
+        for session in wanted {
+            match session.link().offer(batch.cost(), |generation| batch.frames(generation), due) {
+                Offered::Ready => {}
+                Offered::Queued => queued.push(session.clone()),
+                Offered::Refused => {
+                    refused.push(session);
+                    continue;
+                }
+            }
+            recipients += 1;
         }
-        true
+        if !queued.is_empty() {
+            for message in batch.messages() {
+                self.0.sockets.event(self.0.encoding, message, &queued);
+            }
+        }
+        (recipients, refused)
     }
 
     /// Tells a client how its event with this acknowledgement id has ended.
@@ -109,9 +109,10 @@ impl Broker {
             Err(refusal) => Cow::Owned(encoding.refusal(refusal)),
         };
         let message = Message::acknowledgement(encoding, &arguments, ack);
+        let batch = Batch::new(std::slice::from_ref(&message));
         let link = session.link();
-        let frames = message.frames(link.generation());
-        match link.offer_acknowledgement(message.cost(), |_| &frames, &mut link.due()) {
+        let frames = |generation| batch.frames(generation);
+        match link.offer_acknowledgement(message.cost(), frames, &mut link.due()) {
             Offered::Ready => {}
             Offered::Queued => self.0.sockets.acknowledgement(encoding, &message, session.id(), ack),
             Offered::Refused => return self.disconnect_slow(session),
@@ -120,8 +121,7 @@ impl Broker {
     }
 
     /// Counts what was delivered, and sees to those who were too slow.
-    fn settle(&self, name: EventName, batch: &Batch, outcome: Outcome, began: Instant) {
-        let messages = batch.messages();
+    fn settle(&self, name: EventName, messages: &[Message], outcome: Outcome, began: Instant) {
         let each = began.elapsed() / u32::try_from(messages.len()).unwrap_or(u32::MAX).max(1);
         for (index, message) in messages.iter().enumerate() {
             let recipients = outcome.recipients.get(index).copied().unwrap_or_default();

@@ -62,7 +62,7 @@ impl Broker {
     /// Puts the mark of the end behind everything that is queued for the session.
     pub(super) fn conclude(&self, session: &Session) {
         // What its client has published comes with acknowledgements.
-        session.link().flush();
+        session.link().call_late();
         self.0.members.depart(session, || {
             self.0.sockets.leave_all(session.id());
             session.link().set_ending();

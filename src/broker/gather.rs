@@ -15,7 +15,6 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use crate::broker::Broker;
-use crate::broker::message::Batch;
 use crate::broker::message::Message;
 use crate::broker::session::Session;
 use crate::protocol::Refusal;
@@ -37,7 +36,9 @@ pub(super) struct Publisher {
 struct Gathered {
     /// There is one if there are messages.
     room: Option<Room>,
-    batch: Batch,
+    messages: Vec<Message>,
+    /// What they take of a send queue.
+    cost: usize,
     acknowledgements: Vec<(i64, Result<(), Refusal>)>,
     /// Whoever writes what is due calls for it.
     expected: bool,
@@ -65,11 +66,12 @@ impl Publisher {
             self.deliver_gathered(&mut gathered);
             gathered.room = Some(room);
         }
-        gathered.batch.push(message);
+        gathered.cost += message.cost();
+        gathered.messages.push(message);
         if !std::mem::replace(&mut gathered.expected, true) {
             self.session.link().due().expect(self.clone());
         }
-        if gathered.batch.cost() >= MOST {
+        if gathered.cost >= MOST {
             self.deliver_gathered(&mut gathered);
         }
     }
@@ -92,8 +94,10 @@ impl Publisher {
 
     fn deliver_gathered(&self, gathered: &mut Gathered) {
         let Some(room) = gathered.room.take() else { return };
-        let (batch, acknowledgements) = (take(&mut gathered.batch), take(&mut gathered.acknowledgements));
-        self.broker.publish(&self.session, &room, &batch);
+        gathered.cost = 0;
+        let (messages, acknowledgements) =
+            (take(&mut gathered.messages), take(&mut gathered.acknowledgements));
+        self.broker.publish(&self.session, &room, &messages);
         for (ack, outcome) in acknowledgements {
             self.broker.acknowledge(&self.session, ack, outcome);
         }

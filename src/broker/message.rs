@@ -76,20 +76,6 @@ impl Message {
         &self.attachments
     }
 
-    /// Appends how it goes over a WebSocket to a client of `generation`.
-    fn put_frames(&self, generation: Generation, out: &mut BytesMut) {
-        for packet in &self.packets {
-            packet.put_frame(generation, out);
-        }
-    }
-
-    /// How it goes over a WebSocket to one client of `generation`.
-    pub(super) fn frames(&self, generation: Generation) -> Bytes {
-        let mut frames = BytesMut::new();
-        self.put_frames(generation, &mut frames);
-        frames.freeze()
-    }
-
     /// What it takes of a send queue.
     pub(super) fn cost(&self) -> usize {
         self.cost
@@ -102,31 +88,21 @@ impl Message {
 }
 
 /// Messages for the same recipients, in their order; most often one.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    messages: Vec<Message>,
+pub(super) struct Batch<'a> {
+    messages: &'a [Message],
     cost: usize,
     /// How they go over a WebSocket, by generation, once somebody needs it.
     frames: [OnceCell<Bytes>; 2],
 }
 
-impl From<Message> for Batch {
-    fn from(message: Message) -> Self {
-        Self { cost: message.cost, messages: vec![message], frames: Default::default() }
-    }
-}
-
-impl Batch {
-    /// Appends a message, before anybody has asked for the frames.
-    pub(super) fn push(&mut self, message: Message) {
-        debug_assert!(self.frames.iter().all(|frames| frames.get().is_none()), "it is on its way");
-        self.cost += message.cost;
-        self.messages.push(message);
+impl<'a> Batch<'a> {
+    pub(super) fn new(messages: &'a [Message]) -> Self {
+        Self { messages, cost: messages.iter().map(Message::cost).sum(), frames: Default::default() }
     }
 
     /// The messages one by one.
-    pub(super) fn messages(&self) -> &[Message] {
-        &self.messages
+    pub(super) fn messages(&self) -> &'a [Message] {
+        self.messages
     }
 
     /// What all of it takes of a send queue.
@@ -143,8 +119,8 @@ impl Batch {
         };
         frames.get_or_init(|| {
             let mut frames = BytesMut::new();
-            for message in &self.messages {
-                message.put_frames(generation, &mut frames);
+            for packet in self.messages.iter().flat_map(|message| &message.packets) {
+                packet.put_frame(generation, &mut frames);
             }
             frames.freeze()
         })

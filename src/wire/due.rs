@@ -52,7 +52,7 @@ impl Link {
     }
 
     /// Has those offer what they have who do so only before others are written.
-    pub(super) fn call_late(&self) {
+    pub fn call_late(&self) {
         let late = std::mem::take(&mut self.due().late);
         for late in late {
             late.come();
