@@ -17,6 +17,9 @@ pub mod wire;
 // 3: who clients are, and what each may do.
 pub mod access;
 
+// 5: messages for other nodes, and from them.
+pub mod relay;
+
 // 6: sessions, rooms and deliveries: the only floor that knows socketioxide.
 pub mod broker;
 

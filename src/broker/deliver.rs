@@ -23,38 +23,52 @@ impl Broker {
     /// On return they are in the send queue of every subscriber that was not too slow. It does not
     /// mean that anyone has read them.
     pub(super) fn publish(&self, publisher: &Session, room: &Room, messages: &[Message]) {
+        self.publish_to(room, messages, &mut publisher.link().due());
+        self.offer_peers(Some(room), messages);
+    }
+
+    /// Queues `messages` for everyone in `room`, who then is due to be written.
+    pub(super) fn publish_to(&self, room: &Room, messages: &[Message], due: &mut Due) {
         let began = Instant::now();
-        let outcome =
-            self.0.members.in_room(room, |members| self.deliver(publisher, members.values(), messages));
+        let outcome = self.0.members.in_room(room, |members| self.deliver(due, members.values(), messages));
         self.settle(EventName::Publish, messages, outcome.unwrap_or_default(), began);
     }
 
     /// Queues `message` for everyone who is connected except `sender`.
     pub(super) fn broadcast(&self, sender: &Session, message: Message) {
-        let began = Instant::now();
         let messages = [message];
-        let wanted = |session: &&Arc<Session>| session.is_connected() && session.id() != sender.id();
+        self.broadcast_to(|session| session.id() != sender.id(), &messages, &mut sender.link().due());
+        self.offer_peers(None, &messages);
+    }
+
+    /// Queues a message that another node has broadcast for everyone who is connected.
+    pub(super) fn broadcast_heard(&self, message: Message, due: &mut Due) {
+        self.broadcast_to(|_| true, &[message], due);
+    }
+
+    fn broadcast_to(&self, wanted: impl Fn(&Session) -> bool, messages: &[Message], due: &mut Due) {
+        let began = Instant::now();
+        let wanted = |session: &&Arc<Session>| session.is_connected() && wanted(session);
         let outcome = self
             .0
             .members
-            .everyone(|everyone| self.deliver(sender, everyone.values().filter(wanted), &messages));
-        self.settle(EventName::Broadcast, &messages, outcome, began);
+            .everyone(|everyone| self.deliver(due, everyone.values().filter(wanted), messages));
+        self.settle(EventName::Broadcast, messages, outcome, began);
     }
 
     /// Queues `messages` for those `wanted`: all at once for whom they fit, and for each of the others as
     /// many as fit.
     fn deliver<'a>(
         &self,
-        publisher: &Session,
+        due: &mut Due,
         wanted: impl Iterator<Item = &'a Arc<Session>>,
         messages: &[Message],
     ) -> Outcome {
-        let mut due = publisher.link().due();
         let together = Batch::new(messages);
         // An empty queue takes any one message, but not any batch.
         let fits = messages.len() == 1 || together.cost() as u64 <= self.0.links.longest_queue();
         let (all, mut tight) =
-            if fits { self.offer(wanted, &together, &mut due) } else { (0, wanted.collect()) };
+            if fits { self.offer(wanted, &together, due) } else { (0, wanted.collect()) };
         if messages.len() == 1 {
             return Outcome { recipients: vec![all], slow: tight.into_iter().cloned().collect() };
         }
@@ -62,7 +76,7 @@ impl Broker {
         let mut outcome = Outcome::default();
         for message in messages {
             let alone = Batch::new(std::slice::from_ref(message));
-            let (some, slow) = self.offer(tight.iter().copied(), &alone, &mut due);
+            let (some, slow) = self.offer(tight.iter().copied(), &alone, due);
             outcome.recipients.push(all + some);
             outcome.slow.extend(slow.iter().copied().cloned());
             if disconnects {

@@ -11,6 +11,7 @@ use crate::broker::session::Session;
 use crate::broker::sockets::SocketId;
 use crate::protocol::Refusal;
 use crate::protocol::Room;
+use crate::relay::Relay;
 use crate::telemetry::events::Events;
 
 /// Sessions by id.
@@ -23,6 +24,8 @@ pub(super) type Sessions = HashMap<SocketId, Arc<Session>>;
 pub(super) struct Members {
     index: RwLock<Index>,
     metrics: Events,
+    /// Who hears of rooms that are there, and gone.
+    relay: Option<Relay>,
 }
 
 #[derive(Default)]
@@ -33,8 +36,8 @@ struct Index {
 }
 
 impl Members {
-    pub(super) fn new(metrics: Events) -> Self {
-        Self { index: RwLock::default(), metrics }
+    pub(super) fn new(metrics: Events, relay: Option<Relay>) -> Self {
+        Self { index: RwLock::default(), metrics, relay }
     }
 
     /// Lets a client in; `false` when nobody is admitted any more.
@@ -65,10 +68,14 @@ impl Members {
         }
         rooms.insert(room.clone());
         self.metrics.subscriptions.increment(1);
-        let members = index.rooms.entry(room).or_insert_with(|| {
-            self.metrics.rooms.increment(1);
-            Sessions::default()
-        });
+        let members = match index.rooms.entry(room) {
+            Entry::Occupied(members) => members.into_mut(),
+            Entry::Vacant(place) => {
+                self.metrics.rooms.increment(1);
+                self.relay.iter().for_each(|relay| relay.joined(place.key()));
+                place.insert(Sessions::default())
+            }
+        };
         members.insert(session.id(), session.clone());
         Ok(())
     }
@@ -117,6 +124,7 @@ impl Members {
         if let Entry::Occupied(mut members) = index.rooms.entry(room) {
             members.get_mut().remove(&session.id());
             if members.get().is_empty() {
+                self.relay.iter().for_each(|relay| relay.left(members.key()));
                 members.remove();
                 self.metrics.rooms.decrement(1);
             }

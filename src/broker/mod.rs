@@ -10,6 +10,7 @@ mod expiry;
 mod gather;
 mod members;
 mod message;
+mod peers;
 mod reload;
 mod session;
 mod shown;
@@ -27,6 +28,7 @@ use crate::config::SlowConsumer;
 use crate::config::SocketIo;
 use crate::protocol::Bounds;
 use crate::protocol::Encoding;
+use crate::relay::Relay;
 use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::events::Events;
 use crate::wire::links::Links;
@@ -49,6 +51,7 @@ struct Inner {
     sockets: Sockets,
     links: Arc<Links>,
     expiries: Expiries,
+    relay: Option<Relay>,
     /// How often everyone has been looked at again.
     looks: AtomicU64,
     metrics: Events,
@@ -91,16 +94,18 @@ impl Broker {
         limits: &Limits,
         access: Arc<Access>,
         links: Arc<Links>,
+        relay: Option<Relay>,
         metrics: Events,
     ) -> (Self, Engine) {
         let sockets = Sockets::default();
         let broker = Self(Arc::new(Inner {
             encoding: socketio.parser,
             live: ArcSwap::from_pointee(Live::new(limits, access)),
-            members: Members::new(metrics.clone()),
+            members: Members::new(metrics.clone(), relay.clone()),
             sockets: sockets.clone(),
             links,
             expiries: Expiries::default(),
+            relay,
             looks: AtomicU64::new(0),
             metrics,
         }));

@@ -17,11 +17,11 @@ pub(super) enum Discretion {
 
 impl Discretion {
     /// Of what is at the end of this way of keys: `access` and all below it is discreet, and so is whatever
-    /// is called a token.
+    /// is called a token, and an address, into which somebody may have put a password.
     pub(super) fn of_way(mut keys: impl Iterator<Item = impl AsRef<str>>) -> Self {
         let is_discreet = keys.any(|key| {
             let key = key.as_ref().to_ascii_lowercase();
-            key == "access" || key.contains("token")
+            ["access", "url", "servers"].contains(&key.as_str()) || key.contains("token")
         });
         if is_discreet { Self::Discreet } else { Self::Open }
     }

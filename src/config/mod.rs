@@ -17,7 +17,9 @@ mod log;
 mod origins;
 mod pattern;
 mod proxies;
+mod relay;
 mod server;
+mod server_url;
 mod sha256;
 mod socket;
 mod socketio;
@@ -58,9 +60,16 @@ pub use origins::Origins;
 pub use pattern::Part;
 pub use pattern::Pattern;
 pub use proxies::Proxies;
+pub use relay::Nats;
+pub use relay::Redis;
+pub use relay::Relay;
+pub use relay::RelayTls;
 pub use server::Host;
 pub use server::RequestPath;
 pub use server::Server;
+pub use server_url::NatsUrl;
+pub use server_url::RedisUrl;
+pub use server_url::Servers;
 pub use sha256::Sha256;
 pub use socket::SocketMode;
 pub use socket::SocketPath;
@@ -97,6 +106,9 @@ pub struct Config {
     /// Who clients are, and what each may do; without it everyone may do everything.
     #[serde(deserialize_with = "table::optional", skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// The server over which several brokers act as one.
+    #[serde(deserialize_with = "table::one")]
+    pub relay: Relay,
     /// How the broker stops.
     #[serde(deserialize_with = "table::one")]
     pub drain: Drain,
@@ -125,7 +137,8 @@ impl Config {
     fn contradiction(&self) -> Option<Contradiction> {
         let has_client_ca = self.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let access = || self.access.as_ref()?.contradiction(has_client_ca);
-        self.server.contradiction().or_else(|| self.drain.contradiction()).or_else(access)
+        let own = self.server.contradiction().or_else(|| self.relay.contradiction());
+        own.or_else(|| self.drain.contradiction()).or_else(access)
     }
 
     /// What takes the place of this configuration when `wanted` is loaded while the broker runs.
@@ -139,6 +152,7 @@ impl Config {
             socketio: self.socketio.clone(),
             limits: self.limits.reloaded(&wanted.limits),
             access: wanted.access.clone(),
+            relay: self.relay.clone(),
             drain: wanted.drain.clone(),
             log: wanted.log.clone(),
         };

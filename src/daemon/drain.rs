@@ -68,6 +68,9 @@ impl Daemon {
             self.phase.send_replace(Phase::Ending);
             self.reload.broker.end_all(drain.spread_that_fits()).await;
             self.reload.links.none_left().await;
+            if let Some(relay) = self.relay.as_ref().filter(|relay| relay.is_up()) {
+                relay.flushed().await;
+            }
         };
         let left = || *self.reload.links.count().borrow();
         let in_order = tokio::select! {

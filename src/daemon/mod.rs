@@ -44,6 +44,8 @@ use crate::http::live::Live;
 use crate::http::public;
 use crate::http::tls::Credentials;
 use crate::http::tls::Tls;
+use crate::relay;
+use crate::relay::Relay;
 use crate::telemetry::log;
 use crate::telemetry::log::Logger;
 use crate::telemetry::metrics::Metrics;
@@ -93,6 +95,7 @@ pub fn run(config: Config, sources: &Sources) -> Result<(), Failure> {
 pub fn check(config: &Config) -> Result<(), Failure> {
     config.server.tls.as_ref().map(Credentials::read).transpose()?;
     reload::operators(config)?;
+    relay::check(&config.relay)?;
     Access::read(config.access.as_ref(), None, None).map(drop)
 }
 
@@ -101,6 +104,7 @@ struct Daemon {
     metrics: Metrics,
     signals: Signals,
     reload: Reload,
+    relay: Option<Relay>,
     bound: Bound,
     /// Those who wait for a reload.
     asks: mpsc::Receiver<Ask>,
@@ -129,11 +133,19 @@ impl Daemon {
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
         let credentials = config.server.tls.as_ref().map(Credentials::read).transpose()?;
         let access = access(&config, credentials.as_ref())?;
+        relay::check(&config.relay)?;
+        let relayed = config.relay.is_wanted();
+        let relayed = relayed.then(|| Relay::new(&config.relay, config.socketio.parser, metrics.relay()));
+        let (relay, relayed) = match relayed {
+            Some((relay, link, incoming)) => (Some(relay), Some((link, incoming))),
+            None => (None, None),
+        };
         let (broker, engine) = Broker::new(
             &config.socketio,
             &config.limits,
             access.clone(),
             links.clone(),
+            relay.clone(),
             metrics.events.clone(),
         );
 
@@ -141,8 +153,16 @@ impl Daemon {
         let Listeners { public, admin, control, outlived, bound } =
             Listeners::bind(&config.server, &config.admin, sockets).await?;
 
+        let mut supervisor = Supervisor::default();
+        if let Some((mut link, incoming)) = relayed {
+            link.require().await?;
+            supervisor.spawn("relay", link.run());
+            supervisor.spawn("peers", broker.clone().hear(incoming));
+        }
+
         let phase = watch::Sender::new(Phase::Serving);
-        let health = Health::new(phase.subscribe(), gate.clone());
+        let required = relay.clone().filter(|_| config.relay.required);
+        let health = Health::new(phase.subscribe(), gate.clone(), required);
         let live = Live::new(&config.server, &config.limits, reload::operators(&config)?);
         let live: live::Current = Arc::new(ArcSwap::from_pointee(live));
         let endpoint = Endpoint {
@@ -163,7 +183,6 @@ impl Daemon {
         );
         let terms =
             Terms { entrance: Entrance::default(), live: live.clone(), traffic: metrics.traffic.clone() };
-        let mut supervisor = Supervisor::default();
         let [clients, operators] = [Stage::Open; 2].map(watch::Sender::new);
         match admin {
             Some(listener) => {
@@ -205,7 +224,7 @@ impl Daemon {
         let reloads = metrics.reloads.clone();
         let reload =
             Reload { sources, config, broker, access, keys, links, gate, live, tls, logger, reloads };
-        Ok(Self { metrics, signals, reload, bound, asks, supervisor, phase, clients, outlived, operators })
+        Ok(Self { metrics, signals, reload, relay, bound, asks, supervisor, phase, clients, outlived, operators })
     }
 
     /// Serves until it is over, and shows the watchdog all the while that it does.

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use crate::http::gate::Gate;
 use crate::http::gate::Standing;
+use crate::relay::Relay;
 
 /// A phase in the life of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +22,16 @@ pub enum Phase {
 pub struct Health {
     phase: watch::Receiver<Phase>,
     gate: Gate,
+    /// What the daemon is of no use without.
+    required: Option<Relay>,
 }
 
 impl Health {
-    /// The health of a daemon that is in this phase, and lets clients in through this gate.
+    /// The health of a daemon that is in this phase, lets clients in through this gate, and may not do
+    /// without a relay.
     #[must_use]
-    pub fn new(phase: watch::Receiver<Phase>, gate: Gate) -> Self {
-        Self { phase, gate }
+    pub fn new(phase: watch::Receiver<Phase>, gate: Gate, required: Option<Relay>) -> Self {
+        Self { phase, gate, required }
     }
 
     /// Whether it ends its sessions and admits nobody.
@@ -41,7 +45,9 @@ impl Health {
     #[must_use]
     pub(super) fn reasons(&self, standing: Option<&Standing>) -> Vec<&'static str> {
         let draining = *self.phase.borrow() != Phase::Serving;
-        let reasons = [(draining, "draining"), (self.gate.is_exhausted(standing), "connections_exhausted")];
+        let alone = self.required.as_ref().is_some_and(|relay| !relay.is_up());
+        let full = self.gate.is_exhausted(standing);
+        let reasons = [(draining, "draining"), (alone, "relay_down"), (full, "connections_exhausted")];
         reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect()
     }
 }

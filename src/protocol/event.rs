@@ -29,6 +29,15 @@ pub enum Event<'a> {
     },
 }
 
+/// What the broker emits, and other nodes too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Emitted {
+    /// `data(room, message)`.
+    Data(Room),
+    /// `broadcast(message)`.
+    Broadcast,
+}
+
 /// Which event it is, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventName {
@@ -95,6 +104,27 @@ pub(super) fn parse<'a, R: Reader<'a>>(
         Err(fault) => Err(Refusal::Malformed(fault)),
     };
     (name.unwrap_or(EventName::Other), event)
+}
+
+/// Parses what the broker emits, of `size` bytes, that `reader` stands before. It has to be as good as
+/// what a client emits.
+pub(super) fn parse_emitted<'a, R: Reader<'a>>(
+    mut reader: R,
+    size: usize,
+    bounds: &Bounds,
+) -> Result<Emitted, Refusal> {
+    if size > bounds.max_payload {
+        return Err(Refusal::TooLarge);
+    }
+    let name = match reader.name().map_err(Refusal::Malformed)? {
+        b"data" => EventName::Publish,
+        b"broadcast" => EventName::Broadcast,
+        _ => return Err(Refusal::UnknownEvent),
+    };
+    Ok(match arguments(name, reader, bounds)? {
+        Event::Publish { room, .. } => Emitted::Data(room),
+        _ => Emitted::Broadcast,
+    })
 }
 
 /// Parses what follows the name.

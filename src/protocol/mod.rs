@@ -20,6 +20,7 @@ use serde::Serialize;
 
 pub use engine::Generation;
 pub use engine::Transport;
+pub use event::Emitted;
 pub use event::Event;
 pub use event::EventName;
 pub use refusal::Fault;
@@ -57,6 +58,23 @@ impl Encoding {
         match self {
             Self::Json => event::parse(json::Reader::new(body, attachments.count, bounds), size, bounds),
             Self::Msgpack => event::parse(msgpack::Reader::new(body, bounds), size, bounds),
+        }
+    }
+
+    /// Parses `body`, an event array that another node has for its clients, as [`Encoding::parse`] does
+    /// those of clients.
+    pub fn parse_emitted(
+        self,
+        body: &[u8],
+        attachments: Attachments,
+        bounds: &Bounds,
+    ) -> Result<Emitted, Refusal> {
+        let size = body.len().saturating_add(attachments.bytes);
+        match self {
+            Self::Json => {
+                event::parse_emitted(json::Reader::new(body, attachments.count, bounds), size, bounds)
+            }
+            Self::Msgpack => event::parse_emitted(msgpack::Reader::new(body, bounds), size, bounds),
         }
     }
 

@@ -89,6 +89,19 @@ fn describe() {
         "humble_broker_config_needs_restart",
         "1 while this key has been changed and waits for a restart"
     );
+    describe_gauge!("humble_broker_relay_up", "1 while there is a connection to the relay");
+    describe_counter!("humble_broker_relay_published_total", "messages that the relay has taken");
+    describe_counter!("humble_broker_relay_received_total", "messages of other nodes");
+    describe_counter!(
+        "humble_broker_relay_dropped_total",
+        "messages that did not reach other nodes (out), or came from them and were not delivered (in)"
+    );
+    describe_counter!("humble_broker_relay_reconnects_total", "attempts to connect to the relay again");
+    describe_gauge!("humble_broker_relay_subscriptions", "rooms that are subscribed to at the relay");
+    describe_gauge!(
+        "humble_broker_relay_queue_messages",
+        "messages that wait to leave (out), or to be delivered (in)"
+    );
     describe_counter!("humble_broker_panics_total", "panics caught while an event was handled");
     describe_gauge!("tokio_workers", "worker threads");
     describe_gauge!("tokio_live_tasks", "tasks that run or wait, about three for each session");

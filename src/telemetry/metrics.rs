@@ -1,5 +1,7 @@
 //! The metrics, and the handles that record them without a lookup by name.
 
+use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics::Counter;
@@ -15,6 +17,7 @@ use crate::protocol::Generation;
 use crate::protocol::Transport;
 use crate::telemetry::events::Events;
 use crate::telemetry::exporter;
+use crate::telemetry::relay::Relay;
 use crate::telemetry::reloads::Reloads;
 use crate::telemetry::requests::Requests;
 use crate::telemetry::runtime::Runtime;
@@ -32,6 +35,8 @@ pub struct Metrics {
     pub requests: Requests,
     /// What became of reloads.
     pub reloads: Reloads,
+    /// What is recorded of the relay, if there is one.
+    relay: Arc<OnceLock<Relay>>,
     /// Whether the node is draining: 0 or 1.
     pub draining: Gauge,
     drain_remaining: Gauge,
@@ -64,6 +69,7 @@ impl Metrics {
             events: Events::new(),
             requests: Requests::default(),
             reloads: Reloads::new(),
+            relay: Arc::default(),
             draining: gauge!("humble_broker_draining"),
             drain_remaining: gauge!("humble_broker_drain_connections_remaining"),
             queued: gauge!("humble_broker_send_queue_bytes"),
@@ -82,7 +88,16 @@ impl Metrics {
         let mut text = self.exporter.render();
         self.events.recipients.render(&mut text);
         self.events.fanout.render(&mut text);
+        if let Some(relay) = self.relay.get() {
+            relay.render(&mut text);
+        }
         text
+    }
+
+    /// What is recorded of the relay; it is shown from the first call on.
+    #[must_use]
+    pub fn relay(&self) -> Relay {
+        self.relay.get_or_init(Relay::new).clone()
     }
 
     /// How many sessions the drain still has to end.

@@ -7,6 +7,7 @@ mod exporter;
 mod journal;
 pub mod log;
 pub mod metrics;
+pub mod relay;
 pub mod reloads;
 pub mod requests;
 mod runtime;

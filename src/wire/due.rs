@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use tokio::task::coop::unconstrained;
 
 use crate::wire::link::Link;
+use crate::wire::links::Links;
 
 /// The sessions whose turn it is to be written once a publisher has said all that it has to say for now.
 #[derive(Default)]
@@ -31,6 +32,22 @@ impl Due {
     /// Before anybody is written, `late` comes.
     pub fn expect(&mut self, late: Arc<dyn Late>) {
         self.late.push(late);
+    }
+
+    /// Writes what they have been offered.
+    pub fn write(self, all: &Links) {
+        if self.links.is_empty() {
+            return;
+        }
+        // Without a budget: it would be the publisher's, and end in the midst of many.
+        let write = |link: &Arc<Link>| {
+            let mut way = link.outgoing().lock();
+            way.due = false;
+            way.write(link)
+        };
+        let write = unconstrained(async { self.links.iter().map(write).sum() });
+        let left = write.now_or_never().unwrap_or_default();
+        all.dequeued(left);
     }
 
     /// How many there are.
@@ -62,19 +79,8 @@ impl Link {
     /// Writes what the client of this session has published to those who were [`Offered`] it.
     pub fn flush(&self) {
         self.call_late();
-        let due = std::mem::take(&mut self.due().links);
-        if due.is_empty() {
-            return;
-        }
-        // Without a budget: it would be the publisher's, and end in the midst of many.
-        let write = |link: &Arc<Self>| {
-            let mut way = link.outgoing().lock();
-            way.due = false;
-            way.write(link)
-        };
-        let write = unconstrained(async { due.iter().map(write).sum() });
-        let left = write.now_or_never().unwrap_or_default();
-        self.links().dequeued(left);
+        let due = Due { links: std::mem::take(&mut self.due().links), late: Vec::new() };
+        due.write(self.links());
     }
 
     /// Does so when it is dropped: a request may be given up in the midst of it.

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 
 /// The floor of each module; one uses those on its own floor and below.
-const FLOORS: [(u8, &[&str]); 8] = [
+const FLOORS: [(u8, &[&str]); 9] = [
     (0, &["protocol", "failure"]),
     (1, &["config"]),
     (2, &["wire", "telemetry"]),
     (3, &["access"]),
+    (5, &["relay"]),
     (6, &["broker"]),
     (7, &["http"]),
     (8, &["daemon"]),
@@ -16,7 +17,7 @@ const FLOORS: [(u8, &[&str]); 8] = [
 ];
 
 /// What only these modules may name. A crate stands for its family, `hyper` for `hyper_util` too.
-const SEAMS: [(&str, &[&str]); 20] = [
+const SEAMS: [(&str, &[&str]); 21] = [
     (
         "socketioxide",
         &["broker::admit", "broker::dispatch", "broker::engine", "broker::shown", "broker::sockets"],
@@ -31,6 +32,7 @@ const SEAMS: [(&str, &[&str]); 20] = [
     ("x509_parser", &["access::certificate"]),
     ("aho_corasick", &["access::pieces"]),
     ("rmp_serde", &["broker::message", "broker::shown"]),
+    ("redis", &["relay::redis", "relay::connection"]),
     ("ipnet", &["config::proxies"]),
     ("tracing_journald", &["telemetry::journal"]),
     ("metrics_process", &["telemetry::runtime"]),
@@ -38,7 +40,7 @@ const SEAMS: [(&str, &[&str]); 20] = [
     ("signal_hook", &["daemon::signals"]),
     ("nix", &["daemon::descriptors"]),
     ("listenfd", &["daemon::inherited"]),
-    ("tracing", &["telemetry", "wire", "broker", "http", "daemon", "cli"]),
+    ("tracing", &["telemetry", "wire", "relay", "broker", "http", "daemon", "cli"]),
     ("config::Config", &["config", "daemon", "cli"]),
 ];
 

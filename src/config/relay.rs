@@ -1,0 +1,266 @@
+//! `[relay]`: the server over which several brokers act as one.
+
+use std::num::NonZeroUsize;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::config::ByteSize;
+use crate::config::FilePath;
+use crate::config::Period;
+use crate::config::contradiction::Contradiction;
+use crate::config::contradiction::Step;
+use crate::config::server_url::NatsUrl;
+use crate::config::server_url::RedisUrl;
+use crate::config::server_url::Servers;
+use crate::config::table;
+
+/// The server over which several brokers act as one. Without one there is only this node.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Relay {
+    /// Whether the node is of no use without it: then it does not start when the server cannot be
+    /// reached, and `/readyz` says so while it cannot.
+    ///
+    /// Default: `false`. Takes effect: at restart.
+    pub required: bool,
+
+    /// Longest time that it may take to connect.
+    ///
+    /// Default: `"5s"`. Takes effect: at restart.
+    pub connect_timeout: Period,
+
+    /// Messages that may wait to leave, and as many that may wait to be delivered; beyond it they are
+    /// dropped.
+    ///
+    /// Default: `16384`. Takes effect: at restart.
+    pub queue: NonZeroUsize,
+
+    /// Bytes that may wait to leave, and as many that may wait to be delivered; an empty queue takes any
+    /// one message.
+    ///
+    /// Default: `"64 MB"`. Takes effect: at restart.
+    pub queue_size: ByteSize,
+
+    /// A server of Redis or Valkey, or several.
+    ///
+    /// Default: none. Takes effect: at restart.
+    #[serde(deserialize_with = "table::optional", skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+
+    /// Servers of NATS.
+    ///
+    /// Default: none. Takes effect: at restart.
+    #[serde(deserialize_with = "table::optional", skip_serializing_if = "Option::is_none")]
+    pub nats: Option<Nats>,
+}
+
+/// A server of Redis (6 and later) or Valkey, one that sentinels know, or a cluster (7 and later).
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Redis {
+    /// Where it is: `redis://host:6379`, or `rediss://` with TLS. Several are sentinels, or nodes of a
+    /// cluster.
+    pub url: Servers<RedisUrl>,
+
+    /// Name by which the sentinels at `url` know the primary.
+    ///
+    /// Default: none, `url` is the server itself. Takes effect: at restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<String>,
+
+    /// Whether `url` is of nodes of a cluster, which tell of the others. Sharded pub/sub is used.
+    ///
+    /// Default: `false`. Takes effect: at restart.
+    #[serde(default)]
+    pub cluster: bool,
+
+    /// User of the access control list.
+    ///
+    /// Default: none, the server's default user. Takes effect: at restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+
+    /// File with the password, and nothing else. It is read whenever a connection is made.
+    ///
+    /// Default: none. Takes effect: at restart; what is in it, with the next connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<FilePath>,
+
+    /// Whom to trust, and what to show, over TLS.
+    ///
+    /// Default: whom this machine trusts. Takes effect: at restart; what is in its files, with the next
+    /// connection.
+    #[serde(default, deserialize_with = "table::optional", skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RelayTls>,
+
+    /// What the names of all channels begin with, so that several clusters of brokers can share a server.
+    ///
+    /// Default: `"humble-broker"`. Takes effect: at restart.
+    #[serde(default = "prefix")]
+    pub prefix: String,
+
+    /// Whether clients also get what back ends emit over `@socket.io/redis-emitter`,
+    /// `@socket.io/redis-adapter` and python-socketio's `RedisManager`.
+    ///
+    /// Default: `false`. Takes effect: at restart.
+    #[serde(default)]
+    pub emitters: bool,
+
+    /// The `key` of those emitters and adapters.
+    ///
+    /// Default: `"socket.io"`. Takes effect: at restart.
+    #[serde(default = "emitter_key")]
+    pub emitter_key: String,
+
+    /// The `channel` of python-socketio's `RedisManager`.
+    ///
+    /// Default: `"socketio"`. Takes effect: at restart.
+    #[serde(default = "python_channel")]
+    pub python_channel: String,
+}
+
+/// Servers of NATS (2.9 and later).
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Nats {
+    /// Where they are: `nats://host:4222`, or `tls://`. One of them is used.
+    pub servers: Servers<NatsUrl>,
+
+    /// File with the credentials of a user (a signed token and its key), as `nsc` writes it.
+    ///
+    /// Default: none. Takes effect: at restart; what is in it, with the next connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_file: Option<FilePath>,
+
+    /// File with the seed of an nkey, and nothing else.
+    ///
+    /// Default: none. Takes effect: at restart; what is in it, with the next connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nkey_file: Option<FilePath>,
+
+    /// Name of the user.
+    ///
+    /// Default: none. Takes effect: at restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+
+    /// File with the password, and nothing else.
+    ///
+    /// Default: none. Takes effect: at restart; what is in it, with the next connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<FilePath>,
+
+    /// Whom to trust, and what to show, over TLS.
+    ///
+    /// Default: whom this machine trusts. Takes effect: at restart; what is in its files, with the next
+    /// connection.
+    #[serde(default, deserialize_with = "table::optional", skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RelayTls>,
+
+    /// What all subjects begin with, so that several clusters of brokers can share a server.
+    ///
+    /// Default: `"humble-broker"`. Takes effect: at restart.
+    #[serde(default = "prefix")]
+    pub prefix: String,
+}
+
+/// What a connection to the server is encrypted with.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct RelayTls {
+    /// File with the authorities to trust, in PEM, instead of those that this machine trusts.
+    ///
+    /// Default: none. Takes effect: at restart; what is in it, with the next connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<FilePath>,
+
+    /// File with the certificate to show, in PEM.
+    ///
+    /// Default: none. Takes effect: at restart; what is in it, with the next connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<FilePath>,
+
+    /// File with its private key, in PEM.
+    ///
+    /// Default: none. Takes effect: at restart; what is in it, with the next connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<FilePath>,
+}
+
+impl Relay {
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.redis.is_some() || self.nats.is_some()
+    }
+
+    /// What is wrong between keys.
+    pub(super) fn contradiction(&self) -> Option<Contradiction> {
+        let at = |keys: &[&'static str], message: &str| {
+            let place = std::iter::once("relay").chain(keys.iter().copied()).map(Step::Key).collect();
+            Some(Contradiction::new(place, message))
+        };
+        if self.redis.is_some() && self.nats.is_some() {
+            return at(&["nats"], "there is `[relay.redis]` too; write one of them");
+        }
+        if self.required && !self.is_wanted() {
+            return at(&["required"], "there is nothing that could be; write `[relay.redis]` or `[relay.nats]`");
+        }
+        if let Some(redis) = &self.redis {
+            if redis.cluster && redis.sentinel.is_some() {
+                return at(&["redis", "cluster"], "`sentinel` is set too; write one of them");
+            }
+            if redis.url.iter().count() > 1 && !redis.cluster && redis.sentinel.is_none() {
+                let message = "several addresses are those of sentinels or of a cluster; write `sentinel` or `cluster`";
+                return at(&["redis", "url"], message);
+            }
+            if redis.cluster && redis.url.iter().any(|url| url.database != 0) {
+                return at(&["redis", "url"], "a cluster has no databases; leave the number out");
+            }
+        }
+        if let Some(nats) = &self.nats {
+            let ways = [nats.credentials_file.is_some(), nats.nkey_file.is_some(), nats.username.is_some()];
+            if ways.into_iter().filter(|is_set| *is_set).count() > 1 {
+                return at(&["nats"], "write `credentials_file`, `nkey_file` or `username`, and one of them only");
+            }
+            if nats.username.is_some() != nats.password_file.is_some() {
+                return at(&["nats"], "`username` and `password_file` are of no use without each other");
+            }
+        }
+        let tls = [("redis", self.redis.as_ref().and_then(|redis| redis.tls.as_ref()))];
+        for (name, tls) in tls.into_iter().chain([("nats", self.nats.as_ref().and_then(|nats| nats.tls.as_ref()))]) {
+            if tls.is_some_and(|tls| tls.certificate.is_some() != tls.key.is_some()) {
+                return at(&[name, "tls"], "`certificate` and `key` are of no use without each other");
+            }
+        }
+        None
+    }
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self {
+            required: false,
+            connect_timeout: Period::seconds(5),
+            queue: QUEUE,
+            queue_size: ByteSize::new(64_000_000),
+            redis: None,
+            nats: None,
+        }
+    }
+}
+
+const QUEUE: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
+fn prefix() -> String {
+    "humble-broker".to_owned()
+}
+
+fn emitter_key() -> String {
+    "socket.io".to_owned()
+}
+
+fn python_channel() -> String {
+    "socketio".to_owned()
+}

@@ -1,0 +1,107 @@
+//! A connection to the server that all nodes share, whichever kind it is.
+
+use bytes::Bytes;
+
+use crate::config;
+use crate::failure::Failure;
+use crate::protocol::Room;
+use crate::relay::Relay;
+#[cfg(feature = "redis")]
+use crate::relay::redis;
+
+/// A connection.
+pub(super) enum Connection {
+    #[cfg(feature = "redis")]
+    Redis(redis::Connection),
+}
+
+/// Why a connection is of no use any more, or has not come about.
+pub(super) type Broken = String;
+
+/// A message on its way to the server.
+pub(super) struct Parcel {
+    /// Whom it is for; none for everyone.
+    pub(super) room: Option<Room>,
+    pub(super) envelope: Bytes,
+}
+
+impl Connection {
+    /// Connects as the configuration says; what comes goes to `relay`.
+    pub(super) async fn open(config: &config::Relay, relay: &Relay) -> Result<Self, Broken> {
+        match (&config.redis, &config.nats) {
+            #[cfg(feature = "redis")]
+            (Some(redis), _) => redis::Connection::open(redis, relay).await.map(Self::Redis),
+            _ => Err("this program was built without what it takes".to_owned()),
+        }
+    }
+
+    /// Waits until it is of no use any more.
+    pub(super) async fn broken(&self) -> Broken {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.broken().await,
+        }
+    }
+
+    /// Largest envelope that the server takes, if it says so.
+    pub(super) fn largest(&self) -> usize {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => usize::MAX,
+        }
+    }
+
+    /// Hands over messages, in their order, and waits until the server has them.
+    pub(super) async fn publish(&self, parcels: &[Parcel]) -> Result<(), Broken> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.publish(parcels).await,
+        }
+    }
+
+    /// Has messages for everyone come, and what else does not depend on rooms.
+    pub(super) async fn subscribe_always(&self) -> Result<(), Broken> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.subscribe_always().await,
+        }
+    }
+
+    /// Has messages for these rooms come.
+    pub(super) async fn subscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.subscribe(rooms).await,
+        }
+    }
+
+    /// Has messages for these rooms come no more.
+    pub(super) async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.unsubscribe(rooms).await,
+        }
+    }
+
+    /// Waits until the server has answered, though there is nothing to say.
+    pub(super) async fn ping(&self) -> Result<(), Broken> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.ping().await,
+        }
+    }
+}
+
+/// Reads every file that the configuration names, as a connection would.
+///
+/// # Errors
+///
+/// When one of them cannot be used, or the program was built without what it takes.
+pub fn check(config: &config::Relay) -> Result<(), Failure> {
+    match (&config.redis, &config.nats) {
+        #[cfg(feature = "redis")]
+        (Some(redis), _) => redis::check(redis),
+        (None, None) => Ok(()),
+        _ => Err(Failure::Config("[relay]: this program was built without what it takes".to_owned())),
+    }
+}

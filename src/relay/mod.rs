@@ -1,0 +1,184 @@
+//! The relay: what clients of this node publish, for those of other nodes, and the other way round.
+//!
+//! A node serves its own clients first and by itself; what is here is offered to a server that all nodes are
+//! connected to, and may be late, or lost, when that server is.
+
+mod backoff;
+mod connection;
+mod envelope;
+mod interest;
+mod link;
+mod node;
+mod queue;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use crate::config;
+use crate::protocol::Encoding;
+use crate::protocol::Room;
+use crate::telemetry::relay::Lost;
+use crate::telemetry::relay::Relay as Metrics;
+
+use envelope::Envelope;
+use envelope::Unusable;
+use interest::Interest;
+use node::Node;
+use queue::Sender;
+
+pub use connection::check;
+pub use link::Link;
+pub use queue::Receiver;
+
+/// How often it is looked whether everything has left.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A cheap handle on the relay.
+#[derive(Clone, Debug)]
+pub struct Relay(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    node: Node,
+    encoding: Encoding,
+    interest: Interest,
+    outgoing: Sender<Outgoing>,
+    incoming: Sender<Incoming>,
+    /// What has been offered, and has neither been confirmed nor lost.
+    pending: AtomicUsize,
+    up: AtomicBool,
+    metrics: Metrics,
+}
+
+/// A message for the clients of other nodes.
+#[derive(Debug)]
+struct Outgoing {
+    /// None for everyone.
+    room: Option<Room>,
+    text: Bytes,
+    attachments: VecDeque<Bytes>,
+    offered: Instant,
+}
+
+/// A message of another node, which nobody has looked into yet.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Whom it is for; none for everyone.
+    pub room: Option<Room>,
+    /// The event array, as clients are to get it.
+    pub text: Bytes,
+    /// What it refers to.
+    pub attachments: VecDeque<Bytes>,
+}
+
+impl Relay {
+    /// A relay for messages in `encoding`, the link that carries them, and what comes over it.
+    #[must_use]
+    pub fn new(config: &config::Relay, encoding: Encoding, metrics: Metrics) -> (Self, Link, Receiver<Incoming>) {
+        let bounds = (config.queue.get(), config.queue_size.bytes());
+        let (outgoing, to_send) = queue::new(bounds, metrics.queued_out.clone());
+        let (incoming, received) = queue::new(bounds, metrics.queued_in.clone());
+        let relay = Self(Arc::new(Inner {
+            node: Node::random(),
+            encoding,
+            interest: Interest::default(),
+            outgoing,
+            incoming,
+            pending: AtomicUsize::new(0),
+            up: AtomicBool::new(false),
+            metrics,
+        }));
+        let link = Link::new(relay.clone(), config.clone(), to_send);
+        (relay, link, received)
+    }
+
+    /// Offers other nodes an event array for those in `room`, or for everyone. It does not wait: what there
+    /// is no place for is lost, and counted.
+    pub fn offer(&self, room: Option<&Room>, text: &Bytes, attachments: &VecDeque<Bytes>) {
+        let bytes = text.len() + attachments.iter().map(Bytes::len).sum::<usize>();
+        let outgoing = Outgoing {
+            room: room.cloned(),
+            text: text.clone(),
+            attachments: attachments.clone(),
+            offered: Instant::now(),
+        };
+        self.0.pending.fetch_add(1, Relaxed);
+        if !self.0.outgoing.push(bytes, outgoing) {
+            self.settled(1);
+            self.0.metrics.lost_out(Lost::QueueFull, 1);
+        }
+    }
+
+    /// The first client of this node is in `room`.
+    pub fn joined(&self, room: &Room) {
+        self.0.interest.joined(room);
+    }
+
+    /// No client of this node is in `room` any more.
+    pub fn left(&self, room: &Room) {
+        self.0.interest.left(room);
+    }
+
+    /// Whether there is a connection to the server.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.0.up.load(Relaxed)
+    }
+
+    /// Waits until everything that was offered has left, or is lost.
+    pub async fn flushed(&self) {
+        while self.0.pending.load(Relaxed) > 0 {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// A message could not be used, for this reason.
+    pub fn unusable(&self, lost: Lost) {
+        self.0.metrics.lost_in(lost, 1);
+    }
+
+    /// Takes what came in an envelope.
+    fn receive(&self, payload: Bytes) {
+        let metrics = &self.0.metrics;
+        let envelope = match Envelope::read(payload) {
+            Ok(envelope) => envelope,
+            Err(Unusable::Version) => return metrics.lost_in(Lost::UnknownVersion, 1),
+            Err(Unusable::Malformed) => return metrics.lost_in(Lost::Malformed, 1),
+        };
+        if envelope.node == self.0.node {
+            return; // Our own clients have it.
+        }
+        metrics.received.increment(1);
+        if envelope.encoding != self.0.encoding {
+            return metrics.lost_in(Lost::OtherParser, 1);
+        }
+        if !self.0.interest.is_next(&envelope) {
+            return metrics.lost_in(Lost::Stale, 1);
+        }
+        let Envelope { room, text, attachments, .. } = envelope;
+        self.pass(Incoming { room, text, attachments });
+    }
+
+    /// Has clients of this node get a message.
+    fn pass(&self, incoming: Incoming) {
+        let bytes = incoming.text.len() + incoming.attachments.iter().map(Bytes::len).sum::<usize>();
+        if !self.0.incoming.push(bytes, incoming) {
+            self.0.metrics.lost_in(Lost::QueueFull, 1);
+        }
+    }
+
+    /// So many of those that were offered wait no longer.
+    fn settled(&self, messages: usize) {
+        self.0.pending.fetch_sub(messages, Relaxed);
+    }
+}

@@ -1,0 +1,273 @@
+//! Redis and Valkey: one server, one found through sentinels, or a cluster.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use redis::AsyncConnectionConfig;
+use redis::Client;
+use redis::Cmd;
+use redis::ConnectionAddr;
+use redis::ConnectionInfo;
+use redis::IntoConnectionInfo;
+use redis::ProtocolVersion;
+use redis::PushInfo;
+use redis::PushKind;
+use redis::RedisConnectionInfo;
+use redis::RedisError;
+use redis::Value;
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::sentinel::SentinelClientBuilder;
+use redis::sentinel::SentinelServerType;
+use tokio::sync::Notify;
+
+use crate::config;
+use crate::config::RedisUrl;
+use crate::failure::Failure;
+use crate::protocol::Room;
+use crate::relay::Relay;
+use crate::relay::connection::Broken;
+use crate::relay::connection::Parcel;
+
+/// A connection, over which all goes both ways.
+pub(super) struct Connection {
+    way: Way,
+    prefix: String,
+    broken: Arc<Notify>,
+}
+
+/// How channels are reached.
+enum Way {
+    /// All at one server.
+    Single(MultiplexedConnection),
+    /// Each at the server that has its slot: what is published in one place is heard in one place.
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    pub(super) async fn open(config: &config::Redis, relay: &Relay) -> Result<Self, Broken> {
+        let broken = Arc::new(Notify::new());
+        let heard = {
+            let (relay, broken, own) = (relay.clone(), broken.clone(), format!("{}:", config.prefix));
+            move |push: PushInfo| -> Result<(), ()> {
+                hear(&relay, &broken, &own, push);
+                Ok(())
+            }
+        };
+        let settings = settings(config).map_err(|failure| failure.to_string())?;
+        let way = if config.cluster {
+            let mut builder = ClusterClient::builder(addresses(config)?)
+                .use_protocol(ProtocolVersion::RESP3)
+                .push_sender(heard)
+                // Whether and when it is tried again is for the link to say.
+                .retries(0);
+            if let Some(username) = &config.username {
+                builder = builder.username(username);
+            }
+            if let Some(password) = password(config).map_err(|failure| failure.to_string())? {
+                builder = builder.password(password);
+            }
+            let client = builder.build().map_err(told)?;
+            Way::Cluster(client.get_async_connection().await.map_err(told)?)
+        } else {
+            // The link is patient, in its own way.
+            let patience = AsyncConnectionConfig::new()
+                .set_connection_timeout(None)
+                .set_response_timeout(None)
+                .set_push_sender(heard);
+            let client = match &config.sentinel {
+                Some(name) => at_sentinels(config, name, &settings).await?,
+                None => {
+                    let addresses = addresses(config)?;
+                    let first = addresses.into_iter().next().ok_or("there is no address")?;
+                    Client::open(first.set_redis_settings(settings)).map_err(told)?
+                }
+            };
+            let connection = client.get_multiplexed_async_connection_with_config(&patience).await;
+            Way::Single(connection.map_err(told)?)
+        };
+        Ok(Self { way, prefix: config.prefix.clone(), broken })
+    }
+
+    pub(super) async fn broken(&self) -> Broken {
+        self.broken.notified().await;
+        "the server has closed it".to_owned()
+    }
+
+    pub(super) async fn publish(&self, parcels: &[Parcel]) -> Result<(), Broken> {
+        let publish = |command, parcel: &Parcel| {
+            let mut publish = Cmd::new();
+            publish.arg(command).arg(self.channel(parcel.room.as_ref())).arg(&parcel.envelope[..]);
+            publish
+        };
+        match &self.way {
+            Way::Single(connection) if !parcels.is_empty() => {
+                let mut pipeline = redis::Pipeline::with_capacity(parcels.len());
+                for parcel in parcels {
+                    pipeline.add_command(publish("PUBLISH", parcel)).ignore();
+                }
+                pipeline.exec_async(&mut connection.clone()).await.map_err(told)
+            }
+            Way::Single(_) => Ok(()),
+            Way::Cluster(connection) => {
+                // They are sent in this order; each server answers for itself.
+                let each = parcels.iter().map(|parcel| async {
+                    publish("SPUBLISH", parcel).exec_async(&mut connection.clone()).await
+                });
+                try_join_all(each).await.map(drop).map_err(told)
+            }
+        }
+    }
+
+    pub(super) async fn subscribe_always(&self) -> Result<(), Broken> {
+        self.change(Change::Subscribe, &[self.channel(None)]).await
+    }
+
+    pub(super) async fn subscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
+        self.change(Change::Subscribe, &self.channels(rooms)).await
+    }
+
+    pub(super) async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
+        self.change(Change::Unsubscribe, &self.channels(rooms)).await
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), Broken> {
+        let ping = redis::cmd("PING");
+        match &self.way {
+            Way::Single(connection) => ping.exec_async(&mut connection.clone()).await.map_err(told),
+            Way::Cluster(connection) => ping.exec_async(&mut connection.clone()).await.map_err(told),
+        }
+    }
+
+    async fn change(&self, change: Change, channels: &[String]) -> Result<(), Broken> {
+        match &self.way {
+            Way::Single(connection) => {
+                let mut connection = connection.clone();
+                match change {
+                    Change::Subscribe => connection.subscribe(channels).await,
+                    Change::Unsubscribe => connection.unsubscribe(channels).await,
+                }
+            }
+            Way::Cluster(connection) => {
+                let each = channels.iter().map(|channel| async move {
+                    let mut connection = connection.clone();
+                    match change {
+                        Change::Subscribe => connection.ssubscribe(channel).await,
+                        Change::Unsubscribe => connection.sunsubscribe(channel).await,
+                    }
+                });
+                try_join_all(each).await.map(drop)
+            }
+        }
+        .map_err(told)
+    }
+
+    fn channels(&self, rooms: &[Room]) -> Vec<String> {
+        rooms.iter().map(|room| self.channel(Some(room))).collect()
+    }
+
+    /// The channel of a room, or that of everyone.
+    fn channel(&self, room: Option<&Room>) -> String {
+        let prefix = &self.prefix;
+        match room {
+            None => format!("{prefix}:everyone"),
+            Some(Room::Text(name)) => format!("{prefix}:text:{name}"),
+            Some(Room::Integer(name)) => format!("{prefix}:integer:{name}"),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Subscribe,
+    Unsubscribe,
+}
+
+/// Takes what the server says by itself.
+fn hear(relay: &Relay, broken: &Notify, own: &str, push: PushInfo) {
+    match push.kind {
+        PushKind::Disconnection => broken.notify_one(),
+        PushKind::Message | PushKind::SMessage => {
+            let mut data = push.data.into_iter();
+            let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) = (data.next(), data.next())
+            else {
+                return;
+            };
+            if channel.starts_with(own.as_bytes()) {
+                relay.receive(Bytes::from(payload));
+            }
+        }
+        // The server takes a slot away, and with it what was subscribed to there.
+        PushKind::SUnsubscribe => {}
+        _ => {}
+    }
+}
+
+/// Reads every file that the configuration names.
+pub(super) fn check(config: &config::Redis) -> Result<(), Failure> {
+    settings(config).map(drop)
+}
+
+fn settings(config: &config::Redis) -> Result<RedisConnectionInfo, Failure> {
+    let database = config.url.iter().next().map_or(0, |url| url.database);
+    let mut settings = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        .set_db(database.into());
+    if let Some(username) = &config.username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = password(config)? {
+        settings = settings.set_password(password);
+    }
+    Ok(settings)
+}
+
+/// The password, which is all of its file but the end of the line.
+fn password(config: &config::Redis) -> Result<Option<String>, Failure> {
+    const KEY: &str = "relay.redis.password_file";
+    let Some(file) = &config.password_file else { return Ok(None) };
+    let text = String::from_utf8(file.read(KEY)?)
+        .map_err(|_| Failure::Config(format!("{KEY}: {file} is not text in UTF-8")))?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+fn addresses(config: &config::Redis) -> Result<Vec<ConnectionInfo>, Broken> {
+    config.url.iter().map(|url| address(url).into_connection_info().map_err(told)).collect()
+}
+
+fn address(url: &RedisUrl) -> ConnectionAddr {
+    let (host, port) = (url.host.clone(), url.port);
+    if url.encrypted {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+    } else {
+        ConnectionAddr::Tcp(host, port)
+    }
+}
+
+/// A client of the server that the sentinels say is the primary of `name`.
+async fn at_sentinels(
+    config: &config::Redis,
+    name: &str,
+    settings: &RedisConnectionInfo,
+) -> Result<Client, Broken> {
+    let addresses = config.url.iter().map(address);
+    let mut builder =
+        SentinelClientBuilder::new(addresses, name, SentinelServerType::Master).map_err(told)?;
+    builder = builder.set_client_to_redis_protocol(ProtocolVersion::RESP3);
+    if let Some(username) = settings.username() {
+        builder = builder.set_client_to_redis_username(username);
+    }
+    if let Some(password) = password(config).map_err(|failure| failure.to_string())? {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    let mut client = builder.build().map_err(told)?;
+    client.async_get_client().await.map_err(told)
+}
+
+/// What the log may say of an error.
+fn told(error: RedisError) -> Broken {
+    error.to_string()
+}
