@@ -84,7 +84,11 @@ pub struct Incoming {
 impl Relay {
     /// A relay for messages in `encoding`, the link that carries them, and what comes over it.
     #[must_use]
-    pub fn new(config: &config::Relay, encoding: Encoding, metrics: Metrics) -> (Self, Link, Receiver<Incoming>) {
+    pub fn new(
+        config: &config::Relay,
+        encoding: Encoding,
+        metrics: Metrics,
+    ) -> (Self, Link, Receiver<Incoming>) {
         let bounds = (config.queue.get(), config.queue_size.bytes());
         let (outgoing, to_send) = queue::new(bounds, metrics.queued_out.clone());
         let (incoming, received) = queue::new(bounds, metrics.queued_in.clone());
