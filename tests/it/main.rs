@@ -32,6 +32,7 @@ mod metrics;
 mod msgpack;
 mod order;
 mod proxies;
+mod relay;
 mod reload;
 mod runbook;
 mod shutdown;

@@ -5,7 +5,9 @@ pub mod client;
 pub mod daemon;
 pub mod documents;
 pub mod http;
+pub mod nodes;
 pub mod proxy;
+pub mod redis;
 pub mod reloading;
 pub mod tls;
 pub mod tunnel;
@@ -18,6 +20,8 @@ pub use bystander::Bystander;
 pub use client::Client;
 pub use client::Way;
 pub use daemon::Daemon;
+pub use nodes::Nodes;
+pub use redis::Redis;
 pub use reloading::Reloading;
 pub use vitals::Vitals;
 
