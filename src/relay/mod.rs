@@ -5,6 +5,8 @@
 
 mod backoff;
 mod connection;
+#[cfg(feature = "redis")]
+mod emitters;
 mod envelope;
 mod interest;
 mod link;
@@ -51,6 +53,9 @@ pub struct Relay(Arc<Inner>);
 struct Inner {
     node: Node,
     encoding: Encoding,
+    /// Largest message that clients get, in bytes.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "other nodes have looked"))]
+    largest: usize,
     interest: Interest,
     outgoing: Sender<Outgoing>,
     incoming: Sender<Incoming>,
@@ -75,6 +80,8 @@ struct Outgoing {
 pub struct Incoming {
     /// Whom it is for; none for everyone.
     pub room: Option<Room>,
+    /// Rooms and session ids whose clients do not get it.
+    pub except: Vec<Box<str>>,
     /// The event array, as clients are to get it.
     pub text: Bytes,
     /// What it refers to.
@@ -82,11 +89,13 @@ pub struct Incoming {
 }
 
 impl Relay {
-    /// A relay for messages in `encoding`, the link that carries them, and what comes over it.
+    /// A relay for messages in `encoding` of up to `largest` bytes, the link that carries them, and what comes
+    /// over it.
     #[must_use]
     pub fn new(
         config: &config::Relay,
         encoding: Encoding,
+        largest: usize,
         metrics: Metrics,
     ) -> (Self, Link, Receiver<Incoming>) {
         let bounds = (config.queue.get(), config.queue_size.bytes());
@@ -95,6 +104,7 @@ impl Relay {
         let relay = Self(Arc::new(Inner {
             node: Node::random(),
             encoding,
+            largest,
             interest: Interest::default(),
             outgoing,
             incoming,
@@ -170,7 +180,7 @@ impl Relay {
             return metrics.lost_in(Lost::Stale, 1);
         }
         let Envelope { room, text, attachments, .. } = envelope;
-        self.pass(Incoming { room, text, attachments });
+        self.pass(Incoming { room, except: Vec::new(), text, attachments });
     }
 
     /// Has clients of this node get a message.
