@@ -8,6 +8,8 @@ mod connection;
 mod envelope;
 mod interest;
 mod link;
+#[cfg(feature = "nats")]
+mod nats;
 mod node;
 mod queue;
 #[cfg(feature = "redis")]
@@ -56,6 +58,8 @@ struct Inner {
     incoming: Sender<Incoming>,
     /// What has been offered, and has neither been confirmed nor lost.
     pending: AtomicUsize,
+    /// Largest message that clients of this node may send.
+    largest: usize,
     up: AtomicBool,
     metrics: Metrics,
 }
@@ -82,9 +86,15 @@ pub struct Incoming {
 }
 
 impl Relay {
-    /// A relay for messages in `encoding`, the link that carries them, and what comes over it.
+    /// A relay for messages in `encoding` of up to `largest` bytes, the link that carries them, and what
+    /// comes over it.
     #[must_use]
-    pub fn new(config: &config::Relay, encoding: Encoding, metrics: Metrics) -> (Self, Link, Receiver<Incoming>) {
+    pub fn new(
+        config: &config::Relay,
+        encoding: Encoding,
+        largest: usize,
+        metrics: Metrics,
+    ) -> (Self, Link, Receiver<Incoming>) {
         let bounds = (config.queue.get(), config.queue_size.bytes());
         let (outgoing, to_send) = queue::new(bounds, metrics.queued_out.clone());
         let (incoming, received) = queue::new(bounds, metrics.queued_in.clone());
@@ -95,6 +105,7 @@ impl Relay {
             outgoing,
             incoming,
             pending: AtomicUsize::new(0),
+            largest,
             up: AtomicBool::new(false),
             metrics,
         }));
