@@ -49,10 +49,8 @@ impl Broker {
     fn broadcast_to(&self, wanted: impl Fn(&Session) -> bool, messages: &[Message], due: &mut Due) {
         let began = Instant::now();
         let wanted = |session: &&Arc<Session>| session.is_connected() && wanted(session);
-        let outcome = self
-            .0
-            .members
-            .everyone(|everyone| self.deliver(due, everyone.values().filter(wanted), messages));
+        let outcome =
+            self.0.members.everyone(|everyone| self.deliver(due, everyone.values().filter(wanted), messages));
         self.settle(EventName::Broadcast, messages, outcome, began);
     }
 
@@ -67,8 +65,7 @@ impl Broker {
         let together = Batch::new(messages);
         // An empty queue takes any one message, but not any batch.
         let fits = messages.len() == 1 || together.cost() as u64 <= self.0.links.longest_queue();
-        let (all, mut tight) =
-            if fits { self.offer(wanted, &together, due) } else { (0, wanted.collect()) };
+        let (all, mut tight) = if fits { self.offer(wanted, &together, due) } else { (0, wanted.collect()) };
         if messages.len() == 1 {
             return Outcome { recipients: vec![all], slow: tight.into_iter().cloned().collect() };
         }

@@ -205,14 +205,18 @@ impl Relay {
             return at(&["nats"], "there is `[relay.redis]` too; write one of them");
         }
         if self.required && !self.is_wanted() {
-            return at(&["required"], "there is nothing that could be; write `[relay.redis]` or `[relay.nats]`");
+            return at(
+                &["required"],
+                "there is nothing that could be; write `[relay.redis]` or `[relay.nats]`",
+            );
         }
         if let Some(redis) = &self.redis {
             if redis.cluster && redis.sentinel.is_some() {
                 return at(&["redis", "cluster"], "`sentinel` is set too; write one of them");
             }
             if redis.url.iter().count() > 1 && !redis.cluster && redis.sentinel.is_none() {
-                let message = "several addresses are those of sentinels or of a cluster; write `sentinel` or `cluster`";
+                let message =
+                    "several addresses are those of sentinels or of a cluster; write `sentinel` or `cluster`";
                 return at(&["redis", "url"], message);
             }
             if redis.cluster && redis.url.iter().any(|url| url.database != 0) {
@@ -222,14 +226,28 @@ impl Relay {
         if let Some(nats) = &self.nats {
             let ways = [nats.credentials_file.is_some(), nats.nkey_file.is_some(), nats.username.is_some()];
             if ways.into_iter().filter(|is_set| *is_set).count() > 1 {
-                return at(&["nats"], "write `credentials_file`, `nkey_file` or `username`, and one of them only");
+                return at(
+                    &["nats"],
+                    "write `credentials_file`, `nkey_file` or `username`, and one of them only",
+                );
+            }
+            let of_token = |letter: u8| letter.is_ascii_alphanumeric() || b"-_".contains(&letter);
+            let is_token = |token: &str| !token.is_empty() && token.bytes().all(of_token);
+            if nats.prefix.len() > PREFIX || !nats.prefix.split('.').all(is_token) {
+                let form = "write up to 256 letters, digits, `-` and `_`, perhaps with dots between them";
+                return at(
+                    &["nats", "prefix"],
+                    &format!("`{}` is not the beginning of a subject; {form}", nats.prefix),
+                );
             }
             if nats.username.is_some() != nats.password_file.is_some() {
                 return at(&["nats"], "`username` and `password_file` are of no use without each other");
             }
         }
         let tls = [("redis", self.redis.as_ref().and_then(|redis| redis.tls.as_ref()))];
-        for (name, tls) in tls.into_iter().chain([("nats", self.nats.as_ref().and_then(|nats| nats.tls.as_ref()))]) {
+        for (name, tls) in
+            tls.into_iter().chain([("nats", self.nats.as_ref().and_then(|nats| nats.tls.as_ref()))])
+        {
             if tls.is_some_and(|tls| tls.certificate.is_some() != tls.key.is_some()) {
                 return at(&[name, "tls"], "`certificate` and `key` are of no use without each other");
             }
@@ -250,6 +268,9 @@ impl Default for Relay {
         }
     }
 }
+
+/// Most bytes before the names of rooms: the longest line that NATS takes has to hold both.
+const PREFIX: usize = 256;
 
 const QUEUE: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 

@@ -194,7 +194,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_with_the_way_to_write_one() {
-        for text in ["", "a", "http://a", "redis://", "redis://a:b", "redis://a:0", "redis://a/b", "redis://:6379"] {
+        for text in
+            ["", "a", "http://a", "redis://", "redis://a:b", "redis://a:0", "redis://a/b", "redis://:6379"]
+        {
             let refusal = text.parse::<RedisUrl>().unwrap_err();
             assert!(refusal.ends_with("write `redis://host:6379`"), "{text}: {refusal}");
         }

@@ -227,7 +227,19 @@ impl Daemon {
         let reloads = metrics.reloads.clone();
         let reload =
             Reload { sources, config, broker, access, keys, links, gate, live, tls, logger, reloads };
-        Ok(Self { metrics, signals, reload, relay, bound, asks, supervisor, phase, clients, outlived, operators })
+        Ok(Self {
+            metrics,
+            signals,
+            reload,
+            relay,
+            bound,
+            asks,
+            supervisor,
+            phase,
+            clients,
+            outlived,
+            operators,
+        })
     }
 
     /// Serves until it is over, and shows the watchdog all the while that it does.

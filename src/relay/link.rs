@@ -111,9 +111,9 @@ impl Link {
             connection.subscribe_always().await?;
             Ok(connection)
         };
-        timeout(patience, opened).await.unwrap_or_else(|_| {
-            Err(format!("no answer within {}", self.config.connect_timeout))
-        })
+        timeout(patience, opened)
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {}", self.config.connect_timeout)))
     }
 
     /// Warns of a server that takes no messages as large as those of clients.

@@ -32,6 +32,8 @@ mod metrics;
 mod msgpack;
 mod order;
 mod proxies;
+#[cfg(feature = "nats")]
+mod relay_nats;
 mod reload;
 mod runbook;
 mod shutdown;

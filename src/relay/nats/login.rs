@@ -61,7 +61,8 @@ impl Login {
         }
         if let Some(file) = &config.nkey_file {
             const KEY: &str = "relay.nats.nkey_file";
-            let key = Nkey::from_seed(text(KEY, file)?.trim()).map_err(|reason| unusable(KEY, file, reason))?;
+            let key =
+                Nkey::from_seed(text(KEY, file)?.trim()).map_err(|reason| unusable(KEY, file, reason))?;
             return Ok(Self::Key(key));
         }
         if let (Some(user), Some(file)) = (&config.username, &config.password_file) {
@@ -142,7 +143,12 @@ mod tests {
             );
             assert_eq!(credentials(&text), Some(("eyJ0.a-b.c_d", SEED)));
         }
-        for text in ["", SEED, "-----BEGIN NATS USER JWT-----\neyJ0\n", "-----BEGIN A-----\n---END---\n---BEGIN---\nb"] {
+        for text in [
+            "",
+            SEED,
+            "-----BEGIN NATS USER JWT-----\neyJ0\n",
+            "-----BEGIN A-----\n---END---\n---BEGIN---\nb",
+        ] {
             assert_eq!(credentials(text), None, "{text}");
         }
     }

@@ -62,7 +62,11 @@ struct Shared {
 
 impl Connection {
     /// Connects to one of the servers, whichever is the first to let this node in.
-    pub(super) async fn open(config: &config::Nats, patience: Duration, relay: &Relay) -> Result<Self, Broken> {
+    pub(super) async fn open(
+        config: &config::Nats,
+        patience: Duration,
+        relay: &Relay,
+    ) -> Result<Self, Broken> {
         let login = Login::read(config).map_err(|failure| failure.to_string())?;
         let mut servers: Vec<_> = config.servers.iter().collect();
         // Not all nodes go to the first, and one that does not answer leaves the others their time.
@@ -195,7 +199,8 @@ impl Shared {
                 Ok(Said::Info(info)) => self.largest.store(info.max_payload, Relaxed),
                 Ok(Said::Refused(reason)) => {
                     // Others are followed by the end of the connection, and told with that.
-                    let lasts = reason.starts_with("Permissions") || reason.starts_with("maximum subscriptions");
+                    let lasts =
+                        reason.starts_with("Permissions") || reason.starts_with("maximum subscriptions");
                     let reason = format!("the server refuses: {reason}");
                     if !(lasts && self.serves.load(Relaxed)) {
                         *self.refused() = Some(reason);
@@ -220,7 +225,8 @@ impl Shared {
 
 /// Connects to a server and presents this node.
 async fn enter(server: &NatsUrl, config: &config::Nats, login: &Login) -> Result<(Listener, Info), Broken> {
-    let stream = TcpStream::connect((server.host.as_str(), server.port)).await.map_err(|error| error.to_string())?;
+    let stream =
+        TcpStream::connect((server.host.as_str(), server.port)).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let mut listener = Listener::new(Stream::Left(stream));
     let Said::Info(mut info) = listener.next().await? else {

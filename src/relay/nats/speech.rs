@@ -116,11 +116,17 @@ enum Parsed {
 /// Takes what is said first from what has been heard, if it is complete.
 fn parse(heard: &mut BytesMut) -> Result<Parsed, Broken> {
     let Some(end) = heard.iter().take(LINE).position(|byte| *byte == b'\n') else {
-        return if heard.len() < LINE { Ok(Parsed::Lacking(1)) } else { Err("it talks without end".to_owned()) };
+        return if heard.len() < LINE {
+            Ok(Parsed::Lacking(1))
+        } else {
+            Err("it talks without end".to_owned())
+        };
     };
     let (line, _) = heard.split_at_checked(end).unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let (word, rest) = line.split_at_checked(line.iter().position(|byte| b" \t".contains(byte)).unwrap_or(line.len())).unwrap_or_default();
+    let (word, rest) = line
+        .split_at_checked(line.iter().position(|byte| b" \t".contains(byte)).unwrap_or(line.len()))
+        .unwrap_or_default();
     let rest = rest.trim_ascii();
     let said = match word {
         b"MSG" => {

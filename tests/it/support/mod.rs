@@ -5,6 +5,8 @@ pub mod client;
 pub mod daemon;
 pub mod documents;
 pub mod http;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod proxy;
 pub mod reloading;
 pub mod tls;
