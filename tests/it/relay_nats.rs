@@ -2,7 +2,7 @@
 
 use std::process::Output;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -57,7 +57,7 @@ fn member(daemon: &Daemon, room: &str) -> Client {
 
 #[test]
 fn messages_reach_the_members_of_their_room_on_all_nodes_in_order() {
-    const MESSAGES: usize = 3_000;
+    const MESSAGES: u32 = 3_000;
     let server = Nats::start("");
     let nodes = [(); 3].map(|()| node(&[&server.argument()]));
     let mut members: Vec<_> = nodes.iter().map(|node| member(node, "\"r\"")).collect();
@@ -82,11 +82,11 @@ fn messages_reach_the_members_of_their_room_on_all_nodes_in_order() {
         member.assert_silence();
     }
     publisher.assert_silence();
-    nodes[0].await_metric(PUBLISHED, MESSAGES as f64 + 2.0);
+    nodes[0].await_metric(PUBLISHED, f64::from(MESSAGES) + 2.0);
     assert!(lost(&nodes[0]).abs() < 1e-9);
     // What a node has published does not come back to it.
     assert!(nodes[0].metric(RECEIVED).abs() < 1e-9);
-    nodes[1].await_metric(RECEIVED, MESSAGES as f64 + 2.0);
+    nodes[1].await_metric(RECEIVED, f64::from(MESSAGES) + 2.0);
 }
 
 #[test]
@@ -158,22 +158,22 @@ struct Traffic<'a> {
     here: &'a Daemon,
     publisher: Client,
     local: Client,
-    published: u64,
+    published: u32,
     /// The last that has arrived at the other node.
-    arrived: Arc<AtomicU64>,
+    arrived: Arc<AtomicU32>,
     reader: JoinHandle<()>,
 }
 
 impl<'a> Traffic<'a> {
     fn start(here: &'a Daemon, there: &Daemon) -> Self {
         let (local, mut remote) = (member(here, "\"r\""), member(there, "\"r\""));
-        let arrived = Arc::new(AtomicU64::new(0));
+        let arrived = Arc::new(AtomicU32::new(0));
         let last = arrived.clone();
         let reader = std::thread::spawn(move || {
             loop {
                 let text = remote.text();
                 let number = text.strip_prefix("42[\"data\",\"r\",").unwrap().strip_suffix(']').unwrap();
-                let Ok(number) = number.parse::<u64>() else {
+                let Ok(number) = number.parse::<u32>() else {
                     return assert_eq!(number, "\"end\"");
                 };
                 let before = last.swap(number, Relaxed);
@@ -200,7 +200,7 @@ impl<'a> Traffic<'a> {
         }
     }
 
-    fn last(&self) -> u64 {
+    fn last(&self) -> u32 {
         self.arrived.load(Relaxed)
     }
 
@@ -216,7 +216,7 @@ impl<'a> Traffic<'a> {
         assert_eq!(self.publisher.ask(r#"["publish","r","end"]"#), "[]");
         self.local.expect(r#"["data","r","end"]"#);
         self.reader.join().unwrap();
-        let offered = self.published as f64 + 1.0;
+        let offered = f64::from(self.published) + 1.0;
         let began = Instant::now();
         loop {
             let (published, lost) = (self.here.metric(PUBLISHED), lost(self.here));

@@ -25,6 +25,7 @@ pub(super) enum Login {
 
 /// What is sent first. docs.nats.io has each.
 #[derive(Default, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the protocol has them so")]
 struct Connect<'a> {
     verbose: bool,
     pedantic: bool,

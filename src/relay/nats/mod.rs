@@ -17,10 +17,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::BufMut;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -40,6 +40,9 @@ use speech::Listener;
 use speech::Said;
 use speech::Stream;
 use subject::Subjects;
+
+/// Messages that are taken before what waits to be written has a turn.
+const MESSAGES: usize = 256;
 
 /// A connection, over which all goes both ways.
 pub(super) struct Connection {
@@ -190,10 +193,16 @@ impl Shared {
     }
 
     async fn hear(&self, listener: &mut Listener<tokio::io::ReadHalf<Stream>>, relay: &Relay) -> Broken {
-        let mut is_told = false;
+        let (mut is_told, mut messages) = (false, 0_usize);
         loop {
             match listener.next().await {
-                Ok(Said::Message(payload)) => relay.receive(payload),
+                Ok(Said::Message(payload)) => {
+                    relay.receive(payload);
+                    messages = messages.wrapping_add(1);
+                    if messages.is_multiple_of(MESSAGES) {
+                        yield_now().await;
+                    }
+                }
                 Ok(Said::Pong) => self.outbox.answered(),
                 Ok(Said::Ping) => self.outbox.tell(b"PONG\r\n"),
                 Ok(Said::Info(info)) => self.largest.store(info.max_payload, Relaxed),
@@ -242,16 +251,16 @@ async fn enter(server: &NatsUrl, config: &config::Nats, login: &Login) -> Result
         listener = Listener::new(stream);
     }
     let connect = login.connect(&info.nonce, wanted)?;
-    let greeting = format!("CONNECT {connect}\r\nPING\r\n");
-    let stream = listener.stream_mut();
-    stream.write_all(greeting.as_bytes()).await.map_err(|error| error.to_string())?;
-    stream.flush().await.map_err(|error| error.to_string())?;
+    let mut answer = format!("CONNECT {connect}\r\nPING\r\n");
     loop {
+        listener.answer(answer.as_bytes()).await?;
+        answer.clear();
         match listener.next().await? {
             Said::Pong => return Ok((listener, info)),
+            Said::Ping => answer.push_str("PONG\r\n"),
             Said::Refused(reason) => return Err(format!("the server refuses: {reason}")),
             Said::Info(newer) => info = newer,
-            Said::Message(_) | Said::Ping | Said::Fine => {}
+            Said::Message(_) | Said::Fine => {}
         }
     }
 }

@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use serde::Deserialize;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
 use tokio::io::ReadHalf;
 use tokio::io::WriteHalf;
 use tokio::net::TcpStream;
@@ -74,7 +75,7 @@ impl<S: AsyncRead + Unpin> Listener<S> {
                 Parsed::Lacking(lacking) => lacking,
             };
             // What others say they will send takes no memory before it is there.
-            self.heard.reserve(lacking.min(READ).max(READ / 4));
+            self.heard.reserve(lacking.clamp(READ / 4, READ));
             match self.stream.read_buf(&mut self.heard).await {
                 Ok(0) => return Err("the server has closed it".to_owned()),
                 Ok(_) => {}
@@ -85,8 +86,13 @@ impl<S: AsyncRead + Unpin> Listener<S> {
 }
 
 impl Listener {
-    pub(super) fn stream_mut(&mut self) -> &mut Stream {
-        &mut self.stream
+    /// Says something to the server.
+    pub(super) async fn answer(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let said = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        said.await.map_err(|error| error.to_string())
     }
 
     /// The stream, before anything else has come over it.
@@ -202,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_no_server_of_nats_says_ends_the_connection() {
-        let endless = [b'x'; LINE];
+        let endless = vec![b'x'; LINE];
         for text in [
             &b"HTTP/1.1 400 Bad Request\r\n"[..],
             b"\r\n",

@@ -82,7 +82,7 @@ fn launch(folder: &Path, port: u16, configuration: &str) -> (Child, [u16; 2]) {
         .stdin(Stdio::null())
         .stderr(log)
         .spawn()
-        .expect("nats-server cannot be started; install it: `apt-get install nats-server`");
+        .unwrap_or_else(|error| panic!("cannot start nats-server: {error}; install Debian's nats-server"));
     let ports = folder.join(format!("nats-server_{}.ports", child.id()));
     let began = Instant::now();
     loop {
