@@ -231,6 +231,15 @@ impl Relay {
                     "write `credentials_file`, `nkey_file` or `username`, and one of them only",
                 );
             }
+            let of_token = |letter: u8| letter.is_ascii_alphanumeric() || b"-_".contains(&letter);
+            let is_token = |token: &str| !token.is_empty() && token.bytes().all(of_token);
+            if nats.prefix.len() > PREFIX || !nats.prefix.split('.').all(is_token) {
+                let form = "write up to 256 letters, digits, `-` and `_`, perhaps with dots between them";
+                return at(
+                    &["nats", "prefix"],
+                    &format!("`{}` is not the beginning of a subject; {form}", nats.prefix),
+                );
+            }
             if nats.username.is_some() != nats.password_file.is_some() {
                 return at(&["nats"], "`username` and `password_file` are of no use without each other");
             }
@@ -259,6 +268,9 @@ impl Default for Relay {
         }
     }
 }
+
+/// Most bytes before the names of rooms: the longest line that NATS takes has to hold both.
+const PREFIX: usize = 256;
 
 const QUEUE: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 

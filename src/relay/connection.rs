@@ -6,6 +6,8 @@ use crate::config;
 use crate::failure::Failure;
 use crate::protocol::Room;
 use crate::relay::Relay;
+#[cfg(feature = "nats")]
+use crate::relay::nats;
 #[cfg(feature = "redis")]
 use crate::relay::redis;
 
@@ -13,6 +15,8 @@ use crate::relay::redis;
 pub(super) enum Connection {
     #[cfg(feature = "redis")]
     Redis(redis::Connection),
+    #[cfg(feature = "nats")]
+    Nats(nats::Connection),
 }
 
 /// Why a connection is of no use any more, or has not come about.
@@ -31,6 +35,10 @@ impl Connection {
         match (&config.redis, &config.nats) {
             #[cfg(feature = "redis")]
             (Some(redis), _) => redis::Connection::open(redis, relay).await.map(Self::Redis),
+            #[cfg(feature = "nats")]
+            (_, Some(nats)) => {
+                nats::Connection::open(nats, config.connect_timeout.get(), relay).await.map(Self::Nats)
+            }
             _ => Err("this program was built without what it takes".to_owned()),
         }
     }
@@ -40,6 +48,8 @@ impl Connection {
         match self {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.broken().await,
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => nats.broken().await,
         }
     }
 
@@ -48,6 +58,8 @@ impl Connection {
         match self {
             #[cfg(feature = "redis")]
             Self::Redis(_) => usize::MAX,
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => nats.largest(),
         }
     }
 
@@ -56,6 +68,8 @@ impl Connection {
         match self {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.publish(parcels).await,
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => nats.publish(parcels).await,
         }
     }
 
@@ -64,6 +78,8 @@ impl Connection {
         match self {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.subscribe_always().await,
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => nats.subscribe_always().await,
         }
     }
 
@@ -72,6 +88,8 @@ impl Connection {
         match self {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.subscribe(rooms).await,
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => nats.subscribe(rooms).await,
         }
     }
 
@@ -80,6 +98,8 @@ impl Connection {
         match self {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.unsubscribe(rooms).await,
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => nats.unsubscribe(rooms).await,
         }
     }
 
@@ -88,6 +108,8 @@ impl Connection {
         match self {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.ping().await,
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => nats.ping().await,
         }
     }
 }
@@ -101,7 +123,10 @@ pub fn check(config: &config::Relay) -> Result<(), Failure> {
     match (&config.redis, &config.nats) {
         #[cfg(feature = "redis")]
         (Some(redis), _) => redis::check(redis),
+        #[cfg(feature = "nats")]
+        (_, Some(nats)) => nats::check(nats),
         (None, None) => Ok(()),
+        #[cfg(not(all(feature = "redis", feature = "nats")))]
         _ => Err(Failure::Config("[relay]: this program was built without what it takes".to_owned())),
     }
 }

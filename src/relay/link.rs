@@ -32,6 +32,8 @@ const ROOMS: usize = 500;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Most that an envelope adds to a message, with a room of the longest name.
+const ENVELOPE: usize = 2048;
 /// A connection that lasts as long was a good one: the next attempt does not wait for longer.
 const GOOD: Duration = Duration::from_secs(5);
 
@@ -79,6 +81,7 @@ impl Link {
                 Ok(connection) => {
                     self.set_up(true);
                     info!("connected to the relay");
+                    self.warn_of(connection.largest());
                     is_failing = false;
                     let began = Instant::now();
                     let broken = self.serve(&connection).await;
@@ -109,6 +112,17 @@ impl Link {
         timeout(patience, opened)
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {}", self.config.connect_timeout)))
+    }
+
+    /// Warns of a server that takes no messages as large as those of clients.
+    fn warn_of(&self, largest: usize) {
+        let wanted = self.relay.0.largest;
+        if largest < wanted.saturating_add(ENVELOPE) {
+            warn!(
+                "the relay takes messages of up to {largest} bytes, limits.max_payload is {wanted}: \
+                 larger ones do not reach clients of other nodes"
+            );
+        }
     }
 
     fn set_up(&self, is_up: bool) {

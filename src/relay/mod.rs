@@ -10,6 +10,8 @@ mod emitters;
 mod envelope;
 mod interest;
 mod link;
+#[cfg(feature = "nats")]
+mod nats;
 mod node;
 mod queue;
 #[cfg(feature = "redis")]
@@ -53,14 +55,13 @@ pub struct Relay(Arc<Inner>);
 struct Inner {
     node: Node,
     encoding: Encoding,
-    /// Largest message that clients get, in bytes.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "other nodes have looked"))]
-    largest: usize,
     interest: Interest,
     outgoing: Sender<Outgoing>,
     incoming: Sender<Incoming>,
     /// What has been offered, and has neither been confirmed nor lost.
     pending: AtomicUsize,
+    /// Largest message that clients of this node may send.
+    largest: usize,
     up: AtomicBool,
     metrics: Metrics,
 }
@@ -89,8 +90,8 @@ pub struct Incoming {
 }
 
 impl Relay {
-    /// A relay for messages in `encoding` of up to `largest` bytes, the link that carries them, and what comes
-    /// over it.
+    /// A relay for messages in `encoding` of up to `largest` bytes, the link that carries them, and what
+    /// comes over it.
     #[must_use]
     pub fn new(
         config: &config::Relay,
@@ -104,11 +105,11 @@ impl Relay {
         let relay = Self(Arc::new(Inner {
             node: Node::random(),
             encoding,
-            largest,
             interest: Interest::default(),
             outgoing,
             incoming,
             pending: AtomicUsize::new(0),
+            largest,
             up: AtomicBool::new(false),
             metrics,
         }));

@@ -33,6 +33,8 @@ mod msgpack;
 mod order;
 mod proxies;
 mod relay;
+#[cfg(feature = "nats")]
+mod relay_nats;
 mod reload;
 mod runbook;
 mod shutdown;

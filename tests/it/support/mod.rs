@@ -6,6 +6,8 @@ pub mod daemon;
 pub mod documents;
 pub mod http;
 pub mod nodes;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod proxy;
 pub mod redis;
 pub mod reloading;
