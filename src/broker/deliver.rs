@@ -52,12 +52,7 @@ impl Broker {
     }
 
     /// Queues a message that somebody else has broadcast for everyone `wanted` who is connected.
-    pub(super) fn broadcast_heard(
-        &self,
-        wanted: impl Fn(&Session) -> bool,
-        message: Message,
-        due: &mut Due,
-    ) {
+    pub(super) fn broadcast_heard(&self, wanted: impl Fn(&Session) -> bool, message: Message, due: &mut Due) {
         self.broadcast_to(wanted, &[message], due);
     }
 

@@ -80,7 +80,8 @@ impl Broker {
         let mut excepted = HashSet::new();
         for name in &incoming.except {
             // In an emitter's language a number may have been either.
-            let number = name.parse().ok().filter(|number: &i64| number.to_string() == **name).map(Room::Integer);
+            let number =
+                name.parse().ok().filter(|number: &i64| number.to_string() == **name).map(Room::Integer);
             for room in number.into_iter().chain([Room::Text(name.clone())]) {
                 self.0.members.in_room(&room, |members| excepted.extend(members.keys().copied()));
             }

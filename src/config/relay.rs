@@ -219,6 +219,12 @@ impl Relay {
                     "several addresses are those of sentinels or of a cluster; write `sentinel` or `cluster`";
                 return at(&["redis", "url"], message);
             }
+            if redis.url.iter().any(|url| url.encrypted != redis.url.iter().all(|url| url.encrypted)) {
+                return at(&["redis", "url"], "write `rediss://` for all of them, or for none");
+            }
+            if redis.tls.is_some() && !redis.url.iter().any(|url| url.encrypted) {
+                return at(&["redis", "tls"], "it is of no use without TLS; write `rediss://` in `url`");
+            }
             if redis.cluster && redis.url.iter().any(|url| url.database != 0) {
                 return at(&["redis", "url"], "a cluster has no databases; leave the number out");
             }

@@ -45,6 +45,9 @@ use crate::http::public;
 use crate::http::tls::Credentials;
 use crate::http::tls::Tls;
 use crate::relay;
+use crate::relay::Incoming;
+use crate::relay::Link;
+use crate::relay::Receiver;
 use crate::relay::Relay;
 use crate::telemetry::log;
 use crate::telemetry::log::Logger;
@@ -133,16 +136,7 @@ impl Daemon {
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
         let credentials = config.server.tls.as_ref().map(Credentials::read).transpose()?;
         let access = access(&config, credentials.as_ref())?;
-        relay::check(&config.relay)?;
-        let relayed = config.relay.is_wanted();
-        let relayed = relayed.then(|| {
-            let largest = config.limits.max_payload.bytes();
-            Relay::new(&config.relay, config.socketio.parser, largest, metrics.relay())
-        });
-        let (relay, relayed) = match relayed {
-            Some((relay, link, incoming)) => (Some(relay), Some((link, incoming))),
-            None => (None, None),
-        };
+        let (relay, relayed) = relay(&config, &metrics)?.unzip();
         let (broker, engine) = Broker::new(
             &config.socketio,
             &config.limits,
@@ -291,6 +285,17 @@ fn access(config: &Config, credentials: Option<&Credentials>) -> Result<Arc<Acce
         info!("there is no [access]: whoever reaches the broker may do everything");
     }
     Ok(Arc::new(access))
+}
+
+/// The way to other nodes, if there is one, and what carries messages both ways.
+fn relay(config: &Config, metrics: &Metrics) -> Result<Option<(Relay, (Link, Receiver<Incoming>))>, Failure> {
+    relay::check(&config.relay)?;
+    let largest = config.limits.max_payload.bytes();
+    Ok(config.relay.is_wanted().then(|| {
+        let (relay, link, incoming) =
+            Relay::new(&config.relay, config.socketio.parser, largest, metrics.relay());
+        (relay, (link, incoming))
+    }))
 }
 
 async fn upkeep(metrics: Metrics, gate: Gate) {

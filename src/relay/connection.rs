@@ -32,13 +32,12 @@ pub(super) struct Parcel {
 impl Connection {
     /// Connects as the configuration says; what comes goes to `relay`.
     pub(super) async fn open(config: &config::Relay, relay: &Relay) -> Result<Self, Broken> {
+        let patience = config.connect_timeout.get();
         match (&config.redis, &config.nats) {
             #[cfg(feature = "redis")]
-            (Some(redis), _) => redis::Connection::open(redis, relay).await.map(Self::Redis),
+            (Some(redis), _) => redis::Connection::open(redis, patience, relay).await.map(Self::Redis),
             #[cfg(feature = "nats")]
-            (_, Some(nats)) => {
-                nats::Connection::open(nats, config.connect_timeout.get(), relay).await.map(Self::Nats)
-            }
+            (_, Some(nats)) => nats::Connection::open(nats, patience, relay).await.map(Self::Nats),
             _ => Err("this program was built without what it takes".to_owned()),
         }
     }

@@ -23,8 +23,7 @@ pub(super) fn written(data: &[u8]) -> Option<Option<String>> {
         0..=9999 => format!("{year:04}"),
         _ => format!("{year:+07}"),
     };
-    let (hour, minute, second, rest) =
-        (time / 3_600_000, time / 60_000 % 60, time / 1000 % 60, time % 1000);
+    let (hour, minute, second, rest) = (time / 3_600_000, time / 60_000 % 60, time / 1000 % 60, time % 1000);
     Some(Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{rest:03}Z")))
 }
 

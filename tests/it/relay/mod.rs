@@ -1,6 +1,7 @@
 //! Several nodes over a relay: what clients are promised holds across them, whatever becomes of the relay.
 
 mod outages;
+mod servers;
 
 use crate::support::Client;
 use crate::support::Daemon;

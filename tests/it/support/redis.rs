@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::io::Write;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
@@ -24,20 +25,24 @@ pub struct Redis {
     child: Child,
     pub port: u16,
     more: Vec<String>,
-    folder: TempDir,
+    pub folder: TempDir,
 }
 
 impl Redis {
     /// Starts one with these further arguments.
     pub fn start(more: &[&str]) -> Self {
-        // Somebody else could take the port in between, which shows at once.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let more: Vec<_> = more.iter().map(|&argument| argument.to_owned()).collect();
         let child = launch(port, &more, &folder);
         let redis = Self { child, port, more, folder };
         redis.await_answer();
         redis
+    }
+
+    /// Starts one that is configured by `file`, into which it may write.
+    pub fn start_configured(file: &Path, more: &[&str]) -> Self {
+        Self::start(&[&[file.to_str().unwrap()][..], more].concat())
     }
 
     /// What a node is told to find it.
@@ -62,9 +67,19 @@ impl Redis {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    /// Gives it a command, and says how the answer begins.
+    /// Gives it a command; the answer without what it is packed in, and of several lines only the first.
     pub fn ask(&self, arguments: &[&[u8]]) -> String {
         self.try_ask(arguments).unwrap()
+    }
+
+    /// Waits until it gives this answer.
+    pub fn await_ask(&self, command: &str, wanted: &str) {
+        let arguments: Vec<_> = command.split(' ').map(str::as_bytes).collect();
+        let began = Instant::now();
+        while self.try_ask(&arguments).ok().is_none_or(|answer| !answer.contains(wanted)) {
+            assert!(began.elapsed() < DEADLINE, "`{command}` is not answered with `{wanted}`");
+            pause(Duration::from_millis(20));
+        }
     }
 
     fn try_ask(&self, arguments: &[&[u8]]) -> std::io::Result<String> {
@@ -77,8 +92,12 @@ impl Redis {
             command.extend_from_slice(b"\r\n");
         }
         stream.write_all(&command)?;
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line)?;
+        let (mut line, mut reader) = (String::new(), BufReader::new(stream));
+        reader.read_line(&mut line)?;
+        if line.starts_with('$') {
+            line.clear();
+            reader.read_line(&mut line)?;
+        }
         Ok(line.trim_end().to_owned())
     }
 
@@ -99,9 +118,22 @@ impl Drop for Redis {
     }
 }
 
+/// A port that nobody uses; somebody else could take it until it is used, which shows at once.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 fn launch(port: u16, more: &[String], folder: &TempDir) -> Child {
     let mut command = Command::new("redis-server");
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    // A file comes first, or not at all.
+    let (file, more) = match more {
+        [file, more @ ..] if !file.starts_with("--") => (Some(file), more),
+        more => (None, more),
+    };
+    command.args(file).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    if file.is_none() {
+        command.args(["--save", "", "--appendonly", "no"]);
+    }
     command.args(more).arg("--dir").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
     command
         .spawn()

@@ -1,37 +1,32 @@
-//! Redis and Valkey: one server, one found through sentinels, or a cluster.
+//! Redis and Valkey: a connection to one server, to one found through sentinels, or to a cluster.
+
+mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::try_join;
 use futures_util::future::try_join_all;
 use redis::AsyncConnectionConfig;
-use redis::Client;
 use redis::Cmd;
-use redis::ConnectionAddr;
-use redis::ConnectionInfo;
-use redis::IntoConnectionInfo;
-use redis::ProtocolVersion;
 use redis::PushInfo;
 use redis::PushKind;
-use redis::RedisConnectionInfo;
 use redis::RedisError;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::sentinel::SentinelClientBuilder;
-use redis::sentinel::SentinelServerType;
 use tokio::sync::Notify;
 
 use crate::config;
-use crate::config::RedisUrl;
 use crate::failure::Failure;
 use crate::protocol::Room;
 use crate::relay::Relay;
 use crate::relay::connection::Broken;
 use crate::relay::connection::Parcel;
 use crate::relay::emitters::Emitters;
+
+use settings::Settings;
 
 /// A connection, over which all goes both ways.
 pub(super) struct Connection {
@@ -51,7 +46,11 @@ enum Way {
 }
 
 impl Connection {
-    pub(super) async fn open(config: &config::Redis, relay: &Relay) -> Result<Self, Broken> {
+    pub(super) async fn open(
+        config: &config::Redis,
+        patience: Duration,
+        relay: &Relay,
+    ) -> Result<Self, Broken> {
         let broken = Arc::new(Notify::new());
         let emitters = Emitters::new(config).map(Arc::new);
         let heard = {
@@ -62,20 +61,9 @@ impl Connection {
                 Ok(())
             }
         };
-        let settings = settings(config).map_err(|failure| failure.to_string())?;
+        let settings = Settings::read(config).map_err(|failure| failure.to_string())?;
         let way = if config.cluster {
-            let mut builder = ClusterClient::builder(addresses(config)?)
-                .use_protocol(ProtocolVersion::RESP3)
-                .push_sender(heard)
-                // Whether and when it is tried again is for the link to say.
-                .retries(0);
-            if let Some(username) = &config.username {
-                builder = builder.username(username);
-            }
-            if let Some(password) = password(config).map_err(|failure| failure.to_string())? {
-                builder = builder.password(password);
-            }
-            let client = builder.build().map_err(told)?;
+            let client = settings.cluster(patience)?.push_sender(heard).build().map_err(told)?;
             Way::Cluster(client.get_async_connection().await.map_err(told)?)
         } else {
             // The link is patient, in its own way.
@@ -83,14 +71,7 @@ impl Connection {
                 .set_connection_timeout(None)
                 .set_response_timeout(None)
                 .set_push_sender(heard);
-            let client = match &config.sentinel {
-                Some(name) => at_sentinels(config, name, &settings).await?,
-                None => {
-                    let addresses = addresses(config)?;
-                    let first = addresses.into_iter().next().ok_or("there is no address")?;
-                    Client::open(first.set_redis_settings(settings)).map_err(told)?
-                }
-            };
+            let client = settings.client().await?;
             let connection = client.get_multiplexed_async_connection_with_config(&patience).await;
             Way::Single(connection.map_err(told)?)
         };
@@ -228,75 +209,17 @@ fn hear(relay: &Relay, broken: &Notify, own: &str, emitters: Option<&Emitters>, 
                 _ => {}
             }
         }
-        // The server takes a slot away, and with it what was subscribed to there.
-        PushKind::SUnsubscribe => {}
         _ => {}
     }
 }
 
 /// Reads every file that the configuration names.
 pub(super) fn check(config: &config::Redis) -> Result<(), Failure> {
-    settings(config).map(drop)
+    Settings::read(config)?.check()
 }
 
-fn settings(config: &config::Redis) -> Result<RedisConnectionInfo, Failure> {
-    let database = config.url.iter().next().map_or(0, |url| url.database);
-    let mut settings = RedisConnectionInfo::default()
-        .set_protocol(ProtocolVersion::RESP3)
-        .set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-        .set_db(database.into());
-    if let Some(username) = &config.username {
-        settings = settings.set_username(username);
-    }
-    if let Some(password) = password(config)? {
-        settings = settings.set_password(password);
-    }
-    Ok(settings)
-}
-
-/// The password, which is all of its file but the end of the line.
-fn password(config: &config::Redis) -> Result<Option<String>, Failure> {
-    const KEY: &str = "relay.redis.password_file";
-    let Some(file) = &config.password_file else { return Ok(None) };
-    let text = String::from_utf8(file.read(KEY)?)
-        .map_err(|_| Failure::Config(format!("{KEY}: {file} is not text in UTF-8")))?;
-    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
-fn addresses(config: &config::Redis) -> Result<Vec<ConnectionInfo>, Broken> {
-    config.url.iter().map(|url| address(url).into_connection_info().map_err(told)).collect()
-}
-
-fn address(url: &RedisUrl) -> ConnectionAddr {
-    let (host, port) = (url.host.clone(), url.port);
-    if url.encrypted {
-        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-    } else {
-        ConnectionAddr::Tcp(host, port)
-    }
-}
-
-/// A client of the server that the sentinels say is the primary of `name`.
-async fn at_sentinels(
-    config: &config::Redis,
-    name: &str,
-    settings: &RedisConnectionInfo,
-) -> Result<Client, Broken> {
-    let addresses = config.url.iter().map(address);
-    let mut builder =
-        SentinelClientBuilder::new(addresses, name, SentinelServerType::Master).map_err(told)?;
-    builder = builder.set_client_to_redis_protocol(ProtocolVersion::RESP3);
-    if let Some(username) = settings.username() {
-        builder = builder.set_client_to_redis_username(username);
-    }
-    if let Some(password) = password(config).map_err(|failure| failure.to_string())? {
-        builder = builder.set_client_to_redis_password(password);
-    }
-    let mut client = builder.build().map_err(told)?;
-    client.async_get_client().await.map_err(told)
-}
-
-/// What the log may say of an error.
+/// What the log may say of an error, which names no secret.
+#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
 fn told(error: RedisError) -> Broken {
     error.to_string()
 }

@@ -1,0 +1,143 @@
+//! How servers of Redis are reached: addresses, who this node is, and TLS, as files say now.
+
+use std::time::Duration;
+
+use redis::Client;
+use redis::ClientTlsConfig;
+use redis::ConnectionAddr;
+use redis::ConnectionInfo;
+use redis::IntoConnectionInfo;
+use redis::ProtocolVersion;
+use redis::RedisConnectionInfo;
+use redis::TlsCertificates;
+use redis::TlsMode;
+use redis::cluster::ClusterClient;
+use redis::cluster::ClusterClientBuilder;
+use redis::sentinel::SentinelClientBuilder;
+use redis::sentinel::SentinelServerType;
+
+use crate::config;
+use crate::config::FilePath;
+use crate::config::RedisUrl;
+use crate::failure::Failure;
+use crate::relay::connection::Broken;
+use crate::relay::redis::told;
+
+/// What it takes to connect.
+pub(super) struct Settings<'a> {
+    config: &'a config::Redis,
+    password: Option<String>,
+    certificates: TlsCertificates,
+}
+
+impl<'a> Settings<'a> {
+    /// Reads the files that the configuration names.
+    pub(super) fn read(config: &'a config::Redis) -> Result<Self, Failure> {
+        let password = config.password_file.as_ref().map(password).transpose()?;
+        let tls = config.tls.as_ref();
+        let read = |name: &str, file: Option<&FilePath>| {
+            file.map(|file| file.read(&format!("relay.redis.tls.{name}"))).transpose()
+        };
+        let root_cert = read("ca", tls.and_then(|tls| tls.ca.as_ref()))?;
+        let certificate = read("certificate", tls.and_then(|tls| tls.certificate.as_ref()))?;
+        let key = read("key", tls.and_then(|tls| tls.key.as_ref()))?;
+        let client_tls =
+            certificate.zip(key).map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        Ok(Self { config, password, certificates: TlsCertificates { client_tls, root_cert } })
+    }
+
+    /// Looks into what was read, without a connection.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let unusable = |broken| Failure::Config(format!("relay.redis: {broken}"));
+        self.direct().map(drop).map_err(unusable)
+    }
+
+    /// A client of the server: the one at the address, or the one that sentinels know.
+    pub(super) async fn client(&self) -> Result<Client, Broken> {
+        let Some(name) = &self.config.sentinel else { return self.direct() };
+        let sentinels = self.config.url.iter().map(address);
+        let mut builder =
+            SentinelClientBuilder::new(sentinels, name, SentinelServerType::Master).map_err(told)?;
+        builder = builder.set_client_to_redis_protocol(ProtocolVersion::RESP3);
+        if let Some(username) = &self.config.username {
+            builder = builder.set_client_to_redis_username(username);
+        }
+        if let Some(password) = &self.password {
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if self.is_encrypted() {
+            builder = builder
+                .set_client_to_redis_tls_mode(TlsMode::Secure)
+                .set_client_to_redis_certificates(self.certificates.clone())
+                .set_client_to_sentinel_certificates(self.certificates.clone());
+        }
+        builder.build().map_err(told)?.async_get_client().await.map_err(told)
+    }
+
+    /// What makes a client of a cluster, which answers within `patience`.
+    pub(super) fn cluster(&self, patience: Duration) -> Result<ClusterClientBuilder, Broken> {
+        let nodes = self.config.url.iter().map(|url| address(url).into_connection_info().map_err(told));
+        let mut builder = ClusterClient::builder(nodes.collect::<Result<Vec<_>, _>>()?)
+            .use_protocol(ProtocolVersion::RESP3)
+            .connection_timeout(patience)
+            .response_timeout(patience)
+            // Whether and when it is tried again is for the link to say.
+            .retries(0);
+        if let Some(username) = &self.config.username {
+            builder = builder.username(username);
+        }
+        if let Some(password) = &self.password {
+            builder = builder.password(password);
+        }
+        if self.is_encrypted() {
+            builder = builder.tls(TlsMode::Secure).certs(self.certificates.clone());
+        }
+        Ok(builder)
+    }
+
+    fn direct(&self) -> Result<Client, Broken> {
+        let url = self.config.url.iter().next().ok_or("there is no address")?;
+        let information = address(url).into_connection_info().map_err(told)?;
+        let information: ConnectionInfo = information.set_redis_settings(self.login(url.database));
+        if self.is_encrypted() {
+            Client::build_with_tls(information, self.certificates.clone()).map_err(told)
+        } else {
+            Client::open(information).map_err(told)
+        }
+    }
+
+    fn login(&self, database: u16) -> RedisConnectionInfo {
+        let mut login = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .set_db(database.into());
+        if let Some(username) = &self.config.username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = &self.password {
+            login = login.set_password(password);
+        }
+        login
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.config.url.iter().any(|url| url.encrypted)
+    }
+}
+
+/// The password, which is all of its file but the end of the line.
+fn password(file: &FilePath) -> Result<String, Failure> {
+    const KEY: &str = "relay.redis.password_file";
+    let text = String::from_utf8(file.read(KEY)?)
+        .map_err(|_| Failure::Config(format!("{KEY}: cannot use {file}: it is not text in UTF-8")))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn address(url: &RedisUrl) -> ConnectionAddr {
+    let (host, port) = (url.host.clone(), url.port);
+    if url.encrypted {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+    } else {
+        ConnectionAddr::Tcp(host, port)
+    }
+}

@@ -1,0 +1,193 @@
+//! Redis in all its forms: with users and passwords, over TLS, behind sentinels, and as a cluster.
+
+use std::fs;
+use std::time::Instant;
+
+use rcgen::DnType;
+
+use crate::support::Client;
+use crate::support::DEADLINE;
+use crate::support::Daemon;
+use crate::support::Nodes;
+use crate::support::Redis;
+use crate::support::Way;
+use crate::support::daemon;
+use crate::support::redis::free_port;
+use crate::support::tls::Authority;
+
+/// Has a message go from each of the nodes to all.
+fn assert_they_reach_each_other(nodes: &Nodes, rooms: &[&str]) {
+    let mut clients = nodes.members(&[Way::WebSocket4], rooms);
+    for sender in 0..clients.len() {
+        for room in rooms {
+            assert_eq!(clients[sender].ask(&format!(r#"["publish",{room},{sender}]"#)), "[]");
+            clients.iter_mut().for_each(|client| client.expect(&format!(r#"["data",{room},{sender}]"#)));
+        }
+    }
+    clients[0].emit(r#"["broadcast","to all"]"#);
+    clients[1..].iter_mut().for_each(|client| client.expect(r#"["broadcast","to all"]"#));
+}
+
+#[test]
+fn a_user_with_few_rights_is_enough_and_the_password_is_read_with_each_connection() {
+    let mut redis = Redis::start(&[]);
+    let rights = ["on", ">first", "resetchannels", "&humble-broker:*", "-@all", "+hello"];
+    let more = ["+ping", "+publish", "+subscribe", "+unsubscribe", "+select"];
+    let add_user = |redis: &Redis| {
+        let command = [&["ACL", "SETUSER", "broker", "reset"][..], &rights, &more].concat();
+        let command: Vec<_> = command.iter().map(|word| word.as_bytes()).collect();
+        assert_eq!(redis.ask(&command), "+OK");
+    };
+    add_user(&redis);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    fs::write(&file, "first\n").unwrap();
+    let password = format!("relay.redis.password_file='{}'", file.display());
+    let settings = ["--set", "relay.redis.username='broker'", "--set", &password];
+    let nodes = Nodes::start_each(&redis.setting(), [&settings[..]; 2]);
+    assert_they_reach_each_other(&nodes, &["1"]);
+
+    // Another password: who has it only in the file is let in with the next connection.
+    redis.kill();
+    nodes.0[0].await_metric("humble_broker_relay_up", 0.0);
+    redis.restart();
+    add_user(&redis);
+    redis.ask(&[b"ACL", b"SETUSER", b"broker", b"resetpass", b">second"]);
+    fs::write(&file, "second").unwrap();
+    nodes.await_connected();
+
+    fs::write(&file, "wrong").unwrap();
+    let refused = Daemon::start(&[&["--set", &redis.setting()][..], &settings].concat());
+    refused.await_log("no connection to the relay");
+    assert!(refused.log().contains("WRONGPASS"), "{}", refused.log());
+    assert!(!refused.log().contains("wrong\""), "{}", refused.log());
+}
+
+#[test]
+fn a_server_is_spoken_to_over_tls_and_only_if_it_is_trusted() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    // OpenSSL takes it for its own authority if it has the same name.
+    let identity = authority.issue_with(|params| {
+        params.distinguished_name.push(DnType::CommonName, "of a node and a server");
+    });
+    let (ca, other) = (write("ca", &authority.pem), write("stranger", &stranger.pem));
+    let (certificate, key) = (write("certificate", &identity.certificate), write("key", &identity.key));
+    let port = free_port().to_string();
+    let tls = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+    let _redis = Redis::start(&[&["--tls-port", &port, "--tls-auth-clients", "yes"][..], &tls].concat());
+    let url = format!("relay.redis.url='rediss://localhost:{port}'");
+    let tls = format!("relay.redis.tls={{ ca = '{ca}', certificate = '{certificate}', key = '{key}' }}");
+    let nodes = Nodes::start_each(&url, [&["--set", &tls][..]; 2]);
+    assert_they_reach_each_other(&nodes, &["1"]);
+
+    let mut cases = 0;
+    for tls in [
+        format!("relay.redis.tls={{ ca = '{other}', certificate = '{certificate}', key = '{key}' }}"),
+        format!("relay.redis.tls={{ ca = '{ca}' }}"),
+    ] {
+        let alone = Daemon::start(&["--set", &url, "--set", &tls]);
+        alone.await_log("no connection to the relay");
+        cases += 1;
+    }
+    assert_eq!(cases, 2);
+    for (tls, told) in [
+        (format!("relay.redis.tls={{ ca = '{ca}.not' }}"), "relay.redis.tls.ca: "),
+        (format!("relay.redis.tls={{ ca = '{ca}', certificate = '{key}', key = '{key}' }}"), "relay.redis: "),
+    ] {
+        let output = daemon::command().args(["--port", "0", "--set", &url, "--set", &tls]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(78) && text.contains(told), "{text}");
+    }
+}
+
+/// A cluster of three, each with a third of the slots.
+fn cluster() -> Vec<Redis> {
+    let start = || {
+        let bus = free_port();
+        let redis = Redis::start(&["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()]);
+        (redis, bus)
+    };
+    let servers: Vec<_> = (0..3).map(|_| start()).collect();
+    for (number, (redis, _)) in servers.iter().enumerate() {
+        let [first, last] = [number * 5462, (number * 5462 + 5461).min(16_383)].map(|slot| slot.to_string());
+        let answer = redis.ask(&[b"CLUSTER", b"ADDSLOTSRANGE", first.as_bytes(), last.as_bytes()]);
+        assert_eq!(answer, "+OK");
+        let (port, bus) = (servers[0].0.port.to_string(), servers[0].1.to_string());
+        redis.ask(&[b"CLUSTER", b"MEET", b"127.0.0.1", port.as_bytes(), bus.as_bytes()]);
+    }
+    let servers: Vec<_> = servers.into_iter().map(|(redis, _)| redis).collect();
+    servers.iter().for_each(|redis| redis.await_ask("CLUSTER INFO", "cluster_state:ok"));
+    servers
+}
+
+#[test]
+fn a_cluster_carries_messages_by_slot_and_one_of_it_may_be_restarted() {
+    const ROOMS: u32 = 100;
+    let mut servers = cluster();
+    let url = format!("relay.redis.url='redis://127.0.0.1:{}'", servers[0].port);
+    let nodes = Nodes::start_each(&url, [&["--set", "relay.redis.cluster=true"][..]; 2]);
+    let rooms: Vec<_> = (0..ROOMS).map(|room| format!(r#""room {{{room}}}""#)).collect();
+    let rooms: Vec<_> = rooms.iter().map(String::as_str).collect();
+    assert_they_reach_each_other(&nodes, &rooms);
+    // Sharded: the server that has the slot knows of the channel, and no other.
+    let subscribed: Vec<_> = servers
+        .iter()
+        .map(|redis| redis.ask(&[b"PUBSUB", b"SHARDNUMSUB", b"humble-broker:text:room {0}"]))
+        .collect();
+    assert!(subscribed.iter().all(|answer| answer == "*2"), "{subscribed:?}");
+
+    let mut clients = nodes.members(&[Way::WebSocket4], &rooms);
+    servers[1].kill();
+    nodes.0[0].await_metric("humble_broker_relay_up", 0.0);
+    servers[1].restart();
+    servers.iter().for_each(|redis| redis.await_ask("CLUSTER INFO", "cluster_state:ok"));
+    nodes.await_connected();
+    nodes.await_rooms(ROOMS);
+    let began = Instant::now();
+    let mut heard = 0;
+    while heard < rooms.len() {
+        // Until the last of the servers is found again, some may be lost.
+        for room in &rooms {
+            clients[0].emit(&format!(r#"["publish",{room},"again"]"#));
+        }
+        heard = clients[1].events_so_far().len();
+        clients[0].events_so_far();
+        assert!(began.elapsed() < DEADLINE, "only {heard} rooms are heard of");
+    }
+}
+
+#[test]
+fn sentinels_tell_where_the_primary_is_and_where_another_is_when_it_fails() {
+    let mut primary = Redis::start(&[]);
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    replica.await_ask("INFO replication", "# Replication");
+    primary.await_ask("WAIT 1 100", ":1");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sentinel.conf");
+    let watched = format!(
+        "sentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 1000\n\
+         sentinel failover-timeout main 5000\n",
+        primary.port
+    );
+    fs::write(&file, watched).unwrap();
+    let sentinel = Redis::start_configured(&file, &["--sentinel"]);
+    sentinel.await_ask("SENTINEL CKQUORUM main", "+OK");
+    // It asks the primary for its replicas now and then.
+    sentinel.await_ask("SENTINEL REPLICAS main", "*1");
+    let url = format!("relay.redis.url='redis://127.0.0.1:{}'", sentinel.port);
+    let nodes = Nodes::start_each(&url, [&["--set", "relay.redis.sentinel='main'"][..]; 2]);
+    assert_they_reach_each_other(&nodes, &["1"]);
+    primary.kill();
+    nodes.0.iter().for_each(|node| node.await_metric("humble_broker_relay_up", 0.0));
+    nodes.await_connected();
+    assert!(replica.ask(&[b"PUBSUB", b"NUMSUB", b"humble-broker:everyone"]).starts_with('*'));
+    let mut clients: Vec<Client> = nodes.clients(&[Way::WebSocket4]);
+    clients[0].emit(r#"["broadcast","after all"]"#);
+    clients[1].expect(r#"["broadcast","after all"]"#);
+}
