@@ -52,22 +52,15 @@ impl Broker {
     }
 
     /// Queues a message that somebody else has broadcast for everyone `wanted` who is connected.
-    pub(super) fn broadcast_heard(
-        &self,
-        wanted: impl Fn(&Session) -> bool,
-        message: Message,
-        due: &mut Due,
-    ) {
+    pub(super) fn broadcast_heard(&self, wanted: impl Fn(&Session) -> bool, message: Message, due: &mut Due) {
         self.broadcast_to(wanted, &[message], due);
     }
 
     fn broadcast_to(&self, wanted: impl Fn(&Session) -> bool, messages: &[Message], due: &mut Due) {
         let began = Instant::now();
         let wanted = |session: &&Arc<Session>| session.is_connected() && wanted(session);
-        let outcome = self
-            .0
-            .members
-            .everyone(|everyone| self.deliver(due, everyone.values().filter(wanted), messages));
+        let outcome =
+            self.0.members.everyone(|everyone| self.deliver(due, everyone.values().filter(wanted), messages));
         self.settle(EventName::Broadcast, messages, outcome, began);
     }
 
@@ -82,8 +75,7 @@ impl Broker {
         let together = Batch::new(messages);
         // An empty queue takes any one message, but not any batch.
         let fits = messages.len() == 1 || together.cost() as u64 <= self.0.links.longest_queue();
-        let (all, mut tight) =
-            if fits { self.offer(wanted, &together, due) } else { (0, wanted.collect()) };
+        let (all, mut tight) = if fits { self.offer(wanted, &together, due) } else { (0, wanted.collect()) };
         if messages.len() == 1 {
             return Outcome { recipients: vec![all], slow: tight.into_iter().cloned().collect() };
         }

@@ -216,7 +216,8 @@ fn hear(relay: &Relay, broken: &Notify, own: &str, emitters: Option<&Emitters>, 
         PushKind::Disconnection => broken.notify_one(),
         PushKind::Message | PushKind::SMessage => {
             let mut data = push.data.into_iter();
-            let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) = (data.next(), data.next())
+            let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) =
+                (data.next(), data.next())
             else {
                 return;
             };

@@ -94,7 +94,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a map whose keys are strings; `with` is called for each, and reads the value.
-    pub(super) fn map(&mut self, mut with: impl FnMut(&str, &mut Self) -> Result<(), Lost>) -> Result<(), Lost> {
+    pub(super) fn map(
+        &mut self,
+        mut with: impl FnMut(&str, &mut Self) -> Result<(), Lost>,
+    ) -> Result<(), Lost> {
         let Item::Map(pairs) = self.item()? else { return Err(Lost::Malformed) };
         for _ in 0..pairs {
             let Item::Text(key) = self.item()? else { return Err(Lost::Malformed) };

@@ -21,7 +21,8 @@ const MAP: u8 = 0xdf;
 /// The MessagePack of the JSON text `value`, in which objects stand for `parts`, each for one of them and
 /// each of them once; with at most about `most` bytes.
 pub(super) fn from_json(value: &str, parts: &[Bytes], most: usize) -> Result<Vec<u8>, Lost> {
-    let mut writer = Writer { text: Vec::new(), most, is_too_large: false, parts, used: vec![false; parts.len()] };
+    let mut writer =
+        Writer { text: Vec::new(), most, is_too_large: false, parts, used: vec![false; parts.len()] };
     let mut text = serde_json::Deserializer::from_str(value);
     // However deep things are nested, it ends at 128 levels.
     let written = Next(&mut writer).deserialize(&mut text).and_then(|_| text.end());
@@ -52,11 +53,12 @@ enum Scalar {
 
 impl Writer<'_> {
     fn put<E: Error>(&mut self, pieces: &[&[u8]]) -> Result<(), E> {
-        self.is_too_large |= self.text.len() + pieces.iter().map(|piece| piece.len()).sum::<usize>() > self.most;
+        self.is_too_large |=
+            self.text.len() + pieces.iter().map(|piece| piece.len()).sum::<usize>() > self.most;
         if self.is_too_large {
             return Err(E::custom("too large"));
         }
-        pieces.iter().for_each(|piece| self.text.extend_from_slice(piece));
+        self.text.extend(pieces.iter().copied().flatten());
         Ok(())
     }
 

@@ -149,18 +149,15 @@ fn what_python_asks_for_and_a_broker_does_not_do_is_not_done() {
     }
     for (from, to) in [
         (r#""method": "emit", "#, ""),
-        (r#""news", {"#, r#"{"#),
-        (r#""news", {"#, r#"null, {"#),
+        (r#""news", {"#, "{"),
+        (r#""news", {"#, "null, {"),
         (r#""n": 1.0"#, r#""n": NaN"#),
         (r#""skip_sid": null"#, r#""skip_sid": {}"#),
         (r#""binary": false"#, r#""binary": true"#),
         (r#""data": ["#, r#""data": [0, "#),
-        ("}", "} "),
         ("}", ""),
     ] {
-        if to != "} " {
-            assert_eq!(with(from, to).unwrap_err(), Lost::Malformed, "{to}");
-        }
+        assert_eq!(with(from, to).unwrap_err(), Lost::Malformed, "{to}");
     }
     for (from, to, except) in [
         (r#""skip_sid": null"#, r#""skip_sid": "s""#, &["s"][..]),
