@@ -8,6 +8,8 @@ mod connection;
 #[cfg(feature = "redis")]
 mod emitters;
 mod envelope;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod files;
 mod interest;
 mod link;
 #[cfg(feature = "nats")]

@@ -11,7 +11,7 @@ from daemon import Daemon
 from values import BINARY, JSON, SMALL, expected, same
 
 SOURCES = ["emitter", "adapter", "python"]
-# In the middle the number, so that 1e308 is spared what the MessagePack of Node makes of it.
+# The MessagePack of Node writes a double as large as 1e308 as the integer 0.
 MESSAGES = [message for message in SMALL if message != JSON["huge"]]
 UNSUPPORTED = 'humble_broker_relay_dropped_total{direction="in",reason="unsupported"}'
 MALFORMED = 'humble_broker_relay_dropped_total{direction="in",reason="malformed"}'
@@ -102,9 +102,14 @@ def heard(source, clients):
     """What each client has got: a last message of the same source comes behind all others."""
     fence = f"passed {next(NUMBERS)}"
     source.emit("data", "fence", fence, to=["fence"])
-    return {
+    messages = {
         client: client.log.take_messages_until("data", lambda args: args == ["fence", fence])
         for client in clients
+    }
+    # Who was not asked before has a last message from then.
+    return {
+        client: [(name, args) for name, args in each if args[0] != "fence"]
+        for client, each in messages.items()
     }
 
 
@@ -181,15 +186,15 @@ def test_a_room_of_python_is_an_integer(sources, server, crowd):
     assert_heard(sources["python"], crowd[:2], [[11, b"\0"]])
 
 
-def test_what_json_has_not_is_written_as_node_does(sources, crowd, room):
+def test_what_json_has_not_is_written_as_node_does(sources, server, crowd):
+    # Those who speak MessagePack would get it as it is.
+    clients, room = crowd[:-2], f"odd {next(NUMBERS)}"
+    enter(server, clients, room, brokers=2)
     values = ["NaN", "-Infinity", "undefined", "new Date(1795712739123)", "{a: undefined, b: [undefined]}"]
     for value in values:
         sources["emitter"].emit("data", room, {"$js": value}, to=[room])
     written = [None, None, None, "2026-11-26T17:05:39.123Z", {"b": [None]}]
-    # Those who speak MessagePack get it as it is.
-    assert_heard(sources["emitter"], crowd[:-2], [[room, value] for value in written])
-    for messages in heard(sources["emitter"], crowd[-2:]).values():
-        assert len(messages) == len(values)
+    assert_heard(sources["emitter"], clients, [[room, value] for value in written])
 
 
 def test_whoever_is_in_a_room_that_is_excepted_gets_nothing(source, server, crowd, room):
@@ -242,7 +247,7 @@ def test_what_is_wrong_is_counted_and_harms_nobody(sources, server, brokers, cro
     wrong = [b"", b"\x93", b"\xdd\xff\xff\xff\xff", b"\x91" * 100_000, b'{"method":"emit"}', b"[" * 100_000]
     for payload in wrong:
         for channel in ("socket.io#/#", f"socket.io#/#{room}#", "socketio"):
-            assert server.client.publish(channel, payload) == (3 if channel.endswith("#") else 3)
+            assert server.client.publish(channel, payload) >= 3
     sources["emitter"].emit("data", room, to=[room])
     sources["emitter"].emit("data", "", "without a room", to=[""])
     assert_heard(sources["emitter"], crowd, [])
@@ -257,7 +262,7 @@ def test_a_server_of_node_does_not_wait_for_brokers(node, brokers):
 
 
 def test_a_room_is_heard_of_while_somebody_is_in_it(server, crowd):
-    room, channel = f"short {next(NUMBERS)}", None
+    room = f"short {next(NUMBERS)}"
     channel = f"socket.io#/#{room}#"
     assert server.subscribers(channel) == 0
     enter(server, crowd[:2], room, brokers=1)
@@ -282,7 +287,8 @@ def test_keys_and_channels_can_be_others(drivers, server, sources):
         client = Client(drivers["js4"], "websocket", broker.url).connected()
         all_acknowledged([client.call("subscribe", "a")])
         until(lambda: server.subscribers("mine#/#a#") == 1)
-        for source in (FromNode(node, "emitter"), FromNode(node, "adapter"), FromPython(server.url, "humble-broker:python")):
+        python = FromPython(server.url, channel="humble-broker:python")
+        for source in (FromNode(node, "emitter"), FromNode(node, "adapter"), python):
             for other in sources.values():
                 other.emit("broadcast", "to others")
             source.emit("data", "a", 1, to=["a"])

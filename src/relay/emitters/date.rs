@@ -1,30 +1,32 @@
 //! Dates, which MessagePack has and JSON has not.
 
+use crate::telemetry::relay::Lost;
+
 /// The type of their extension.
 pub(super) const EXTENSION: i8 = -1;
 
 /// Milliseconds from the beginning of 1970 to the last instant that a `Date` can be.
 const LAST: i128 = 8_640_000_000_000_000;
 
-/// How `Date.prototype.toJSON` writes the instant that the extension `data` is: none if it is none, and null
-/// if no `Date` can be that.
-pub(super) fn written(data: &[u8]) -> Option<Option<String>> {
-    let (seconds, nanoseconds) = instant(data)?;
+/// How `Date.prototype.toJSON` writes the instant that the extension `data` is: none, which is null, if no
+/// `Date` can be that.
+pub(super) fn written(data: &[u8]) -> Result<Option<String>, Lost> {
+    let (seconds, nanoseconds) = instant(data).ok_or(Lost::Malformed)?;
     if nanoseconds >= 1_000_000_000 {
-        return None;
+        return Err(Lost::Malformed);
     }
     let milliseconds = i128::from(seconds) * 1000 + i128::from(nanoseconds / 1_000_000);
     if milliseconds.abs() > LAST {
-        return Some(None);
+        return Ok(None);
     }
     let (day, time) = (milliseconds.div_euclid(86_400_000), milliseconds.rem_euclid(86_400_000));
-    let (year, month, day) = date(i64::try_from(day).ok()?);
+    let (year, month, day) = date(i64::try_from(day).map_err(|_| Lost::Malformed)?);
     let year = match year {
         0..=9999 => format!("{year:04}"),
         _ => format!("{year:+07}"),
     };
     let (hour, minute, second, rest) = (time / 3_600_000, time / 60_000 % 60, time / 1000 % 60, time % 1000);
-    Some(Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{rest:03}Z")))
+    Ok(Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{rest:03}Z")))
 }
 
 /// Seconds since the beginning of 1970, and nanoseconds from there.
@@ -60,7 +62,7 @@ fn date(day: i64) -> (i64, i64, i64) {
 mod tests {
     use super::*;
 
-    fn at(seconds: i64, nanoseconds: u32) -> Option<Option<String>> {
+    fn at(seconds: i64, nanoseconds: u32) -> Result<Option<String>, Lost> {
         written(&[&nanoseconds.to_be_bytes()[..], &seconds.to_be_bytes()].concat())
     }
 
@@ -83,20 +85,20 @@ mod tests {
             (-8_640_000_000_000_000, "-271821-04-20T00:00:00.000Z"),
         ] {
             let (seconds, rest) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
-            assert_eq!(at(seconds, u32::try_from(rest).unwrap() * 1_000_000), Some(Some(expected.into())));
+            assert_eq!(at(seconds, u32::try_from(rest).unwrap() * 1_000_000), Ok(Some(expected.into())));
         }
-        assert_eq!(at(8_640_000_000_000, 1_000_000), Some(None));
-        assert_eq!(at(i64::MIN, 0), Some(None));
-        assert_eq!(at(0, 1_000_000_000), None);
+        assert_eq!(at(8_640_000_000_000, 1_000_000), Ok(None));
+        assert_eq!(at(i64::MIN, 0), Ok(None));
+        assert_eq!(at(0, 1_000_000_000), Err(Lost::Malformed));
     }
 
     #[test]
     fn each_form_of_a_date_is_read() {
-        assert_eq!(written(&[0, 0, 0, 1]), Some(Some("1970-01-01T00:00:01.000Z".into())));
+        assert_eq!(written(&[0, 0, 0, 1]), Ok(Some("1970-01-01T00:00:01.000Z".into())));
         let both = (500_000_000_u64 << 34) | 0x3_ffff_ffff;
-        assert_eq!(written(&both.to_be_bytes()), Some(Some("2514-05-30T01:53:03.500Z".into())));
+        assert_eq!(written(&both.to_be_bytes()), Ok(Some("2514-05-30T01:53:03.500Z".into())));
         for length in [0, 1, 3, 5, 7, 9, 11, 13] {
-            assert_eq!(written(&vec![0; length]), None);
+            assert_eq!(written(&vec![0; length]), Err(Lost::Malformed));
         }
     }
 }

@@ -105,7 +105,7 @@ impl Writer<'_> {
             }
             Item::Array(values) => self.open(values, false),
             Item::Map(pairs) => self.open(pairs, true),
-            Item::Extension(date::EXTENSION, data) => self.put(date::written(data).ok_or(Lost::Malformed)?),
+            Item::Extension(date::EXTENSION, data) => self.put(date::written(data)?),
             Item::Extension(..) => Err(Lost::Unsupported),
         }
     }

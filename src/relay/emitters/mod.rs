@@ -152,3 +152,47 @@ fn integer(room: &Room) -> Option<i64> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_kept_for_as_long_as_one_of_its_rooms_is_wanted() {
+        let config: config::Redis =
+            toml::from_str("url = \"redis://127.0.0.1\"\nemitters = true\nemitter_key = \"k\"").unwrap();
+        let emitters = Emitters::new(&config).unwrap();
+        let text = |name: &str| Room::Text(name.into());
+        let (integer, digits) = ([Room::Integer(-7)], [text("-7")]);
+        assert_eq!(emitters.wanted(&integer), ["k#/#-7#"]);
+        assert_eq!(emitters.wanted(&digits), ["k#/#-7#"]);
+        assert!(emitters.unwanted(&integer).is_empty());
+        assert_eq!(emitters.wanted(&integer), ["k#/#-7#"]);
+        assert!(emitters.unwanted(&digits).is_empty());
+        assert_eq!(emitters.unwanted(&integer), ["k#/#-7#"]);
+        assert!(emitters.integers().is_empty());
+        let others = [text("07"), text("+7"), text("-0"), text("9223372036854775808"), text("a")];
+        assert_eq!(emitters.wanted(&others), emitters.unwanted(&others));
+        assert!(emitters.integers().is_empty());
+        assert_eq!(emitters.unwanted(&[integer, digits].concat()), ["k#/#-7#", "k#/#-7#"]);
+    }
+
+    #[test]
+    fn channels_are_told_apart_by_their_beginning_or_their_name() {
+        let config: config::Redis = toml::from_str("url = \"redis://127.0.0.1\"\nemitters = true").unwrap();
+        let emitters = Emitters::new(&config).unwrap();
+        for (channel, expected) in [
+            ("socket.io#/#", true),
+            ("socket.io#/#a#b#", true),
+            ("socketio", true),
+            ("socketio2", false),
+            ("socket.io#/other#", false),
+            ("socket.io-request#/#", false),
+            ("humble-broker:everyone", false),
+        ] {
+            assert_eq!(emitters.own(channel.as_bytes()), expected, "{channel}");
+        }
+        let off: config::Redis = toml::from_str("url = \"redis://127.0.0.1\"").unwrap();
+        assert!(Emitters::new(&off).is_none());
+    }
+}

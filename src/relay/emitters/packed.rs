@@ -58,7 +58,7 @@ impl Writer<'_> {
         if self.is_too_large {
             return Err(E::custom("too large"));
         }
-        pieces.iter().for_each(|piece| self.text.extend_from_slice(piece));
+        self.text.extend(pieces.iter().copied().flatten());
         Ok(())
     }
 

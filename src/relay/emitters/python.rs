@@ -1,4 +1,4 @@
-//! What python-socketio's `RedisManager` publishes: one JSON object. Before version 5.15 it was something else,
+//! What python-socketio's `RedisManager` publishes: one JSON object. Before version 5.14 it was a pickle,
 //! which is not read: pickles are programs.
 
 use std::borrow::Cow;
@@ -53,7 +53,7 @@ pub(super) fn read(payload: &Bytes, output: Output) -> Result<Incoming, Lost> {
     let event = parsed(message.event.ok_or(Lost::Malformed)?.get())?;
     let data = message.data.ok_or(Lost::Malformed)?;
     let is_binary = message.binary.is_some_and(|is_binary| is_binary.get() != "false");
-    let (arguments, parts) = if is_binary { with_parts(data)? } else { (parsed(data.get())?, Vec::new()) };
+    let (arguments, parts) = if is_binary { with_parts(data)? } else { (arguments(data)?, Vec::new()) };
     let rooms = match message.room {
         // Everyone; an empty list is nobody.
         None => Vec::new(),
@@ -66,10 +66,15 @@ pub(super) fn read(payload: &Bytes, output: Output) -> Result<Incoming, Lost> {
     Emission { event, arguments, rooms, except }.incoming(output, &Parts::Beside(parts))
 }
 
+/// The arguments of an event: a list, or what is none and stands alone, which the first versions do not wrap.
+fn arguments(data: &RawValue) -> Result<Vec<&RawValue>, Lost> {
+    if data.get().starts_with('[') { parsed(data.get()) } else { Ok(vec![data]) }
+}
+
 /// The arguments that come first in `data`, and the binary parts behind them.
 fn with_parts(data: &RawValue) -> Result<(Vec<&RawValue>, Vec<Bytes>), Lost> {
     let mut data = parsed::<VecDeque<&RawValue>>(data.get())?;
-    let arguments = parsed(data.pop_front().ok_or(Lost::Malformed)?.get())?;
+    let arguments = arguments(data.pop_front().ok_or(Lost::Malformed)?)?;
     let part = |text: &RawValue| {
         let text = parsed::<Cow<'_, str>>(text.get())?;
         STANDARD.decode(&*text).map(Bytes::from).map_err(|_| Lost::Malformed)

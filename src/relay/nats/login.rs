@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use crate::config;
-use crate::config::FilePath;
 use crate::failure::Failure;
 use crate::relay::connection::Broken;
+use crate::relay::files;
+use crate::relay::files::unusable;
 use crate::relay::nats::nkey::Nkey;
 
 /// Who this node is, as its files say now.
@@ -54,21 +55,20 @@ impl Login {
     pub(super) fn read(config: &config::Nats) -> Result<Self, Failure> {
         if let Some(file) = &config.credentials_file {
             const KEY: &str = "relay.nats.credentials_file";
-            let text = text(KEY, file)?;
+            let text = files::text(KEY, file)?;
             let (token, seed) = credentials(&text)
-                .ok_or_else(|| unusable(KEY, file, "it has not a token and a seed, as `nsc` writes them"))?;
-            let key = Nkey::from_seed(seed).map_err(|reason| unusable(KEY, file, reason))?;
+                .ok_or_else(|| unusable(KEY, file, &"it has not a token and a seed, as `nsc` writes them"))?;
+            let key = Nkey::from_seed(seed).map_err(|reason| unusable(KEY, file, &reason))?;
             return Ok(Self::Token { token: token.to_owned(), key });
         }
         if let Some(file) = &config.nkey_file {
             const KEY: &str = "relay.nats.nkey_file";
-            let key =
-                Nkey::from_seed(text(KEY, file)?.trim()).map_err(|reason| unusable(KEY, file, reason))?;
+            let key = Nkey::from_seed(files::text(KEY, file)?.trim())
+                .map_err(|reason| unusable(KEY, file, &reason))?;
             return Ok(Self::Key(key));
         }
         if let (Some(user), Some(file)) = (&config.username, &config.password_file) {
-            let text = text("relay.nats.password_file", file)?;
-            let password = text.trim_end_matches(['\r', '\n']).to_owned();
+            let password = files::password("relay.nats.password_file", file)?;
             return Ok(Self::Password { user: user.clone(), password });
         }
         Ok(Self::Nobody)
@@ -116,15 +116,6 @@ fn credentials(text: &str) -> Option<(&str, &str)> {
         [token, seed] if !token.starts_with('-') => Some((token, seed)),
         _ => None,
     }
-}
-
-fn text(key: &str, file: &FilePath) -> Result<String, Failure> {
-    String::from_utf8(file.read(key)?).map_err(|_| unusable(key, file, "it is not text in UTF-8"))
-}
-
-/// What is in the file is secret, and is not repeated.
-fn unusable(key: &str, file: &FilePath, reason: &str) -> Failure {
-    Failure::Config(format!("{key}: cannot use {file}: {reason}"))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ use crate::protocol::Room;
 use crate::relay::Relay;
 use crate::relay::connection::Broken;
 use crate::relay::connection::Parcel;
+use crate::relay::files;
 use crate::relay::node::random;
 
 use login::Login;
@@ -269,7 +270,7 @@ async fn enter(server: &NatsUrl, config: &config::Nats, login: &Login) -> Result
 pub(super) fn check(config: &config::Nats) -> Result<(), Failure> {
     Login::read(config)?;
     if let Some(tls) = &config.tls {
-        tls::connector(Some(tls))?;
+        files::connector(tls::SECTION, Some(tls))?;
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ use crate::relay::Relay;
 use crate::relay::connection::Broken;
 use crate::relay::connection::Parcel;
 use crate::relay::emitters::Emitters;
+use crate::relay::files;
 
 use settings::Settings;
 
@@ -215,7 +216,10 @@ fn hear(relay: &Relay, broken: &Notify, own: &str, emitters: Option<&Emitters>, 
 
 /// Reads every file that the configuration names.
 pub(super) fn check(config: &config::Redis) -> Result<(), Failure> {
-    Settings::read(config)?.check()
+    if let Some(tls) = &config.tls {
+        files::connector("relay.redis.tls", Some(tls))?;
+    }
+    Settings::read(config).map(drop)
 }
 
 /// What the log may say of an error, which names no secret.

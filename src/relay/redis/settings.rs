@@ -21,6 +21,7 @@ use crate::config::FilePath;
 use crate::config::RedisUrl;
 use crate::failure::Failure;
 use crate::relay::connection::Broken;
+use crate::relay::files;
 use crate::relay::redis::told;
 
 /// What it takes to connect.
@@ -33,7 +34,8 @@ pub(super) struct Settings<'a> {
 impl<'a> Settings<'a> {
     /// Reads the files that the configuration names.
     pub(super) fn read(config: &'a config::Redis) -> Result<Self, Failure> {
-        let password = config.password_file.as_ref().map(password).transpose()?;
+        let password = config.password_file.as_ref();
+        let password = password.map(|file| files::password("relay.redis.password_file", file)).transpose()?;
         let tls = config.tls.as_ref();
         let read = |name: &str, file: Option<&FilePath>| {
             file.map(|file| file.read(&format!("relay.redis.tls.{name}"))).transpose()
@@ -44,12 +46,6 @@ impl<'a> Settings<'a> {
         let client_tls =
             certificate.zip(key).map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
         Ok(Self { config, password, certificates: TlsCertificates { client_tls, root_cert } })
-    }
-
-    /// Looks into what was read, without a connection.
-    pub(super) fn check(&self) -> Result<(), Failure> {
-        let unusable = |broken| Failure::Config(format!("relay.redis: {broken}"));
-        self.direct().map(drop).map_err(unusable)
     }
 
     /// A client of the server: the one at the address, or the one that sentinels know.
@@ -123,14 +119,6 @@ impl<'a> Settings<'a> {
     fn is_encrypted(&self) -> bool {
         self.config.url.iter().any(|url| url.encrypted)
     }
-}
-
-/// The password, which is all of its file but the end of the line.
-fn password(file: &FilePath) -> Result<String, Failure> {
-    const KEY: &str = "relay.redis.password_file";
-    let text = String::from_utf8(file.read(KEY)?)
-        .map_err(|_| Failure::Config(format!("{KEY}: cannot use {file}: it is not text in UTF-8")))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn address(url: &RedisUrl) -> ConnectionAddr {

@@ -98,7 +98,10 @@ fn a_server_is_spoken_to_over_tls_and_only_if_it_is_trusted() {
     assert_eq!(cases, 2);
     for (tls, told) in [
         (format!("relay.redis.tls={{ ca = '{ca}.not' }}"), "relay.redis.tls.ca: "),
-        (format!("relay.redis.tls={{ ca = '{ca}', certificate = '{key}', key = '{key}' }}"), "relay.redis: "),
+        (
+            format!("relay.redis.tls={{ ca = '{ca}', certificate = '{key}', key = '{key}' }}"),
+            "relay.redis.tls.certificate: ",
+        ),
     ] {
         let output = daemon::command().args(["--port", "0", "--set", &url, "--set", &tls]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
