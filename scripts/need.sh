@@ -47,8 +47,8 @@ for need in "$@"; do
         compose) command -v docker-compose >/dev/null || packages+=(docker-compose) ;;
         qemu) command -v qemu-system-x86_64 >/dev/null || packages+=(qemu-system-x86) ;;
         valgrind) command -v valgrind >/dev/null || packages+=(valgrind) ;;
-        # The packages of the proxies may also start them, on port 80.
-        nginx | haproxy | caddy | openssl) command -v "$need" >/dev/null || packages+=("$need") ;;
+        # The packages of servers may also start them, the proxies on port 80.
+        redis-server | nginx | haproxy | caddy | openssl) command -v "$need" >/dev/null || packages+=("$need") ;;
         *)
             echo "need.sh: \`$need\` is not known" >&2
             exit 64

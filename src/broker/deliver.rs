@@ -23,14 +23,24 @@ impl Broker {
     /// On return they are in the send queue of every subscriber that was not too slow. It does not
     /// mean that anyone has read them.
     pub(super) fn publish(&self, publisher: &Session, room: &Room, messages: &[Message]) {
-        self.publish_to(room, messages, &mut publisher.link().due());
+        self.publish_to(room, |_| true, messages, &mut publisher.link().due());
         self.offer_peers(Some(room), messages);
     }
 
-    /// Queues `messages` for everyone in `room`, who then is due to be written.
-    pub(super) fn publish_to(&self, room: &Room, messages: &[Message], due: &mut Due) {
+    /// Queues `messages` for everyone `wanted` in `room`, who then is due to be written.
+    pub(super) fn publish_to(
+        &self,
+        room: &Room,
+        wanted: impl Fn(&Session) -> bool,
+        messages: &[Message],
+        due: &mut Due,
+    ) {
         let began = Instant::now();
-        let outcome = self.0.members.in_room(room, |members| self.deliver(due, members.values(), messages));
+        let wanted = |session: &&Arc<Session>| wanted(session);
+        let outcome = self
+            .0
+            .members
+            .in_room(room, |members| self.deliver(due, members.values().filter(wanted), messages));
         self.settle(EventName::Publish, messages, outcome.unwrap_or_default(), began);
     }
 
@@ -41,9 +51,9 @@ impl Broker {
         self.offer_peers(None, &messages);
     }
 
-    /// Queues a message that another node has broadcast for everyone who is connected.
-    pub(super) fn broadcast_heard(&self, message: Message, due: &mut Due) {
-        self.broadcast_to(|_| true, &[message], due);
+    /// Queues a message that somebody else has broadcast for everyone `wanted` who is connected.
+    pub(super) fn broadcast_heard(&self, wanted: impl Fn(&Session) -> bool, message: Message, due: &mut Due) {
+        self.broadcast_to(wanted, &[message], due);
     }
 
     fn broadcast_to(&self, wanted: impl Fn(&Session) -> bool, messages: &[Message], due: &mut Due) {

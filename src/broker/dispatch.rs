@@ -121,6 +121,9 @@ impl Turn<'_> {
             "\0panic" => panic!("as the test wishes"),
             "\0hang" => hang(),
             "\0hold" => self.broker.0.members.everyone(|_| hang()),
+            "\0hold a room" => {
+                self.broker.0.members.in_room(&Room::Text("held".into()), |_| hang());
+            }
             _ => {}
         }
     }

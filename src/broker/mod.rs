@@ -119,9 +119,9 @@ impl Broker {
         self.conclude(session);
     }
 
-    /// Takes the lock that every event needs, and gives it back: whoever comes back from here has seen
-    /// that it can be had.
-    pub fn take_lock(&self) {
-        self.0.members.take_lock();
+    /// Takes the locks that events need, one after the other, and gives them back: whoever comes back from
+    /// here has seen that they can be had.
+    pub fn take_locks(&self) {
+        self.0.members.take_locks();
     }
 }

@@ -1,5 +1,6 @@
 //! Peers: what clients of other nodes have published, for those of this one.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
@@ -8,6 +9,7 @@ use tokio::task::yield_now;
 
 use crate::broker::Broker;
 use crate::broker::message::Message;
+use crate::broker::session::Session;
 use crate::protocol::Attachments;
 use crate::protocol::Emitted;
 use crate::protocol::Refusal;
@@ -52,13 +54,14 @@ impl Broker {
                     continue;
                 }
             };
-            if incoming.room != row {
+            if incoming.room != row || !incoming.except.is_empty() {
                 self.publish_heard(row.as_ref(), &std::mem::take(&mut messages), due);
                 row.clone_from(&incoming.room);
             }
             match incoming.room {
+                _ if !incoming.except.is_empty() => self.deliver_except(&incoming, message, due),
                 Some(_) => messages.push(message),
-                None => self.broadcast_heard(message, due),
+                None => self.broadcast_heard(|_| true, message, due),
             }
         }
         self.publish_heard(row.as_ref(), &messages, due);
@@ -68,13 +71,34 @@ impl Broker {
         if let Some(room) = room
             && !messages.is_empty()
         {
-            self.publish_to(room, messages, due);
+            self.publish_to(room, |_| true, messages, due);
+        }
+    }
+
+    /// Delivers what is not for everyone who would get it otherwise.
+    fn deliver_except(&self, incoming: &Incoming, message: Message, due: &mut Due) {
+        let mut excepted = HashSet::new();
+        for name in &incoming.except {
+            // In an emitter's language a number may have been either.
+            let number =
+                name.parse().ok().filter(|number: &i64| number.to_string() == **name).map(Room::Integer);
+            for room in number.into_iter().chain([Room::Text(name.clone())]) {
+                self.0.members.in_room(&room, |members| excepted.extend(members.keys().copied()));
+            }
+        }
+        let except: HashSet<&str> = incoming.except.iter().map(|name| &**name).collect();
+        let wanted = |session: &Session| {
+            !excepted.contains(&session.id()) && !except.contains(&*session.id().to_string())
+        };
+        match &incoming.room {
+            Some(room) => self.publish_to(room, wanted, &[message], due),
+            None => self.broadcast_heard(wanted, message, due),
         }
     }
 
     /// The message, if a client might have sent it.
     fn checked(&self, incoming: &Incoming) -> Result<Message, Lost> {
-        let Incoming { room, text, attachments } = incoming;
+        let Incoming { room, except: _, text, attachments } = incoming;
         let sizes: Attachments = attachments.iter().map(Bytes::len).collect();
         let emitted = self.0.encoding.parse_emitted(text, sizes, &self.0.live.load().bounds);
         let named = match emitted {

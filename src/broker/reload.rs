@@ -66,7 +66,7 @@ impl Broker {
     /// Takes a client out of the rooms that it may not be in.
     fn leave_forbidden(&self, session: &Session) {
         let identity = session.identity();
-        let rooms: Vec<_> = session.rooms().iter().cloned().collect();
+        let rooms: Vec<_> = session.rooms().iter().flatten().cloned().collect();
         for room in rooms {
             if identity.may_subscribe(&room).is_err() {
                 self.0.members.leave(session, room);

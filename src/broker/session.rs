@@ -30,8 +30,8 @@ pub(super) struct Session {
     identity: ArcSwap<Identity>,
     /// Its place among those who expire.
     pub(super) expiry: Mutex<Option<Moment>>,
-    /// The rooms it is in; changed only by `Members`, under its lock.
-    rooms: Mutex<HashSet<Room>>,
+    /// The rooms it is in, none once it is gone for good; changed only by `Members`.
+    rooms: Mutex<Option<HashSet<Room>>>,
     /// Whether the library sends it what is for everyone.
     connected: AtomicBool,
     /// Whether it is in a room of the library's that is its own.
@@ -51,7 +51,7 @@ impl Session {
             credentials,
             identity: ArcSwap::new(identity),
             expiry: Mutex::default(),
-            rooms: Mutex::default(),
+            rooms: Mutex::new(Some(HashSet::new())),
             apart: OnceLock::new(),
             connected: AtomicBool::new(false),
         }
@@ -82,8 +82,8 @@ impl Session {
         &self.link
     }
 
-    /// The rooms it is in.
-    pub(super) fn rooms(&self) -> MutexGuard<'_, HashSet<Room>> {
+    /// The rooms it is in, none once it is gone for good.
+    pub(super) fn rooms(&self) -> MutexGuard<'_, Option<HashSet<Room>>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

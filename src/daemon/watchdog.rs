@@ -26,7 +26,7 @@ pub(super) async fn beat(broker: Broker, links: Arc<Links>) -> Infallible {
         ticks.tick().await;
         let (broker, links) = (broker.clone(), links.clone());
         let work = tokio::spawn(async move {
-            broker.take_lock();
+            broker.take_locks();
             links.take_lock();
         });
         if work.await.is_ok() {

@@ -32,6 +32,8 @@ pub(super) struct Interest {
 #[derive(Debug, Default)]
 struct Table {
     rooms: HashMap<Room, Entry>,
+    /// Whether there is a connection, which follows what changes.
+    is_followed: bool,
     /// How far messages for everyone have been heard.
     everyone: Heard,
     /// Rooms that somebody has joined and that may not be subscribed to.
@@ -67,7 +69,7 @@ impl Interest {
         let mut table = self.table();
         let entry = table.rooms.entry(room.clone()).or_default();
         entry.left = None;
-        if !entry.is_subscribed {
+        if !entry.is_subscribed && table.is_followed {
             table.joined.push(room.clone());
             drop(table);
             self.changed.notify_one();
@@ -79,6 +81,11 @@ impl Interest {
         let mut table = self.table();
         let now = Instant::now();
         let Some(entry) = table.rooms.get_mut(room) else { return };
+        if !entry.is_subscribed {
+            // As long as there is no connection, what nobody is in takes no memory.
+            table.rooms.remove(room);
+            return;
+        }
         entry.left = Some(now);
         // However often clients come and go, it is there once.
         if !std::mem::replace(&mut entry.lingers, true) {
@@ -102,17 +109,23 @@ impl Interest {
         heard.hear(envelope.node, envelope.sequence)
     }
 
-    /// Nothing is subscribed to at a server that has just been connected to.
-    pub(super) fn forget_subscriptions(&self) {
+    /// A connection is there, at whose other end nothing is subscribed to.
+    pub(super) fn begin(&self) {
         let mut table = self.table();
-        let Table { rooms, joined, .. } = &mut *table;
-        joined.clear();
-        for (room, entry) in rooms {
+        table.is_followed = true;
+        table.joined = table.rooms.keys().cloned().collect();
+    }
+
+    /// The connection is gone, and with it what was subscribed to.
+    pub(super) fn end(&self) {
+        let mut table = self.table();
+        let Table { rooms, joined, left, is_followed, .. } = &mut *table;
+        (*joined, *left, *is_followed) = Default::default();
+        rooms.retain(|_, entry| {
             entry.is_subscribed = false;
-            if entry.left.is_none() {
-                joined.push(room.clone());
-            }
-        }
+            entry.lingers = false;
+            entry.left.is_none()
+        });
     }
 
     /// Waits until something is to be changed, and says what: at most so many rooms of each kind. What it
@@ -188,5 +201,152 @@ impl Heard {
         }
         self.0.push((node, sequence));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use bytes::Bytes;
+    use tokio::time::advance;
+    use tokio::time::timeout;
+
+    use crate::protocol::Encoding;
+
+    use super::*;
+
+    fn room(name: &str) -> Room {
+        Room::Text(name.into())
+    }
+
+    fn envelope(node: u8, sequence: u64, room: Option<Room>) -> Envelope {
+        Envelope {
+            node: Node([node; Node::LENGTH]),
+            sequence,
+            encoding: Encoding::Json,
+            room,
+            text: Bytes::new(),
+            attachments: VecDeque::new(),
+        }
+    }
+
+    fn followed() -> Interest {
+        let interest = Interest::default();
+        interest.begin();
+        interest
+    }
+
+    /// What is to be changed now; nothing if there is nothing.
+    async fn changes(interest: &Interest) -> Changes {
+        timeout(Duration::from_millis(1), interest.changes(10)).await.unwrap_or_default()
+    }
+
+    fn subscribe(names: &[&str]) -> Changes {
+        Changes { subscribe: names.iter().map(|name| room(name)).collect(), ..Changes::default() }
+    }
+
+    fn unsubscribe(names: &[&str]) -> Changes {
+        Changes { unsubscribe: names.iter().map(|name| room(name)).collect(), ..Changes::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_room_is_subscribed_to_from_its_first_client_until_a_while_after_its_last() {
+        let interest = followed();
+        interest.joined(&room("a"));
+        assert_eq!(changes(&interest).await, subscribe(&["a"]));
+        interest.left(&room("a"));
+        advance(LINGER - Duration::from_millis(10)).await;
+        assert_eq!(changes(&interest).await, Changes::default());
+        advance(Duration::from_millis(10)).await;
+        assert_eq!(changes(&interest).await, unsubscribe(&["a"]));
+        interest.joined(&room("a"));
+        assert_eq!(changes(&interest).await, subscribe(&["a"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_come_and_go_cost_the_server_nothing_and_no_memory() {
+        let interest = Interest::default();
+        for number in 0..1000 {
+            interest.joined(&room("a"));
+            interest.joined(&room(&number.to_string()));
+            interest.left(&room("a"));
+            interest.left(&room(&number.to_string()));
+        }
+        let table = interest.table();
+        assert!(table.rooms.is_empty() && table.joined.is_empty() && table.left.is_empty(), "{table:?}");
+        drop(table);
+        interest.begin();
+        assert_eq!(changes(&interest).await, Changes::default(), "nobody is there");
+        interest.joined(&room("a"));
+        assert_eq!(changes(&interest).await, subscribe(&["a"]));
+        for _ in 0..1000 {
+            interest.left(&room("a"));
+            interest.joined(&room("a"));
+        }
+        let table = interest.table();
+        assert!(table.left.len() <= 2 && table.rooms.len() == 1, "{table:?}");
+        drop(table);
+        advance(LINGER * 2).await;
+        assert_eq!(changes(&interest).await, Changes::default(), "somebody is there");
+        interest.left(&room("a"));
+        advance(LINGER / 2).await;
+        interest.joined(&room("a"));
+        interest.left(&room("a"));
+        advance(LINGER / 2 + Duration::from_millis(10)).await;
+        assert_eq!(changes(&interest).await, Changes::default(), "it has been left half that time ago");
+        advance(LINGER / 2).await;
+        assert_eq!(changes(&interest).await, unsubscribe(&["a"]));
+        let table = interest.table();
+        assert!(table.left.is_empty() && table.rooms.is_empty() && table.joined.is_empty(), "{table:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_connection_begins_with_all_rooms_that_have_clients_some_at_a_time() {
+        let interest = followed();
+        let names: Vec<_> = (0..25).map(|number| number.to_string()).collect();
+        names.iter().for_each(|name| interest.joined(&room(name)));
+        interest.left(&room("7"));
+        for _ in 0..2 {
+            interest.end();
+            interest.begin();
+            let mut subscribed = Vec::new();
+            for _ in 0..3 {
+                let changes = changes(&interest).await;
+                assert!(changes.subscribe.len() <= 10 && changes.unsubscribe.is_empty());
+                subscribed.extend(changes.subscribe);
+            }
+            assert_eq!(changes(&interest).await, Changes::default());
+            assert!(subscribed.len() == 24 && !subscribed.contains(&room("7")), "{subscribed:?}");
+        }
+        advance(LINGER * 2).await;
+        assert_eq!(changes(&interest).await, Changes::default(), "it is not subscribed to any more");
+    }
+
+    #[tokio::test]
+    async fn of_each_node_and_room_only_what_comes_behind_the_last_is_next() {
+        let interest = followed();
+        interest.joined(&room("a"));
+        interest.joined(&room("b"));
+        for (node, sequence, name, expected) in [
+            (1, 5, Some("a"), true),
+            (1, 5, Some("a"), false),
+            (1, 4, Some("a"), false),
+            (1, 4, Some("b"), true),
+            (2, 1, Some("a"), true),
+            (1, 9, Some("a"), true),
+            (1, 6, Some("a"), false),
+            (1, 2, None, true),
+            (1, 2, None, false),
+        ] {
+            let envelope = envelope(node, sequence, name.map(room));
+            assert_eq!(interest.is_next(&envelope), expected, "{envelope:?}");
+        }
+        for node in 0..=u8::MAX {
+            let sequence = u64::from(node) + 1000;
+            assert!(interest.is_next(&envelope(node, sequence, Some(room("a")))), "whoever is new is heard");
+        }
+        let table = interest.table();
+        assert!(table.rooms.values().all(|entry| entry.heard.0.len() <= NODES));
     }
 }

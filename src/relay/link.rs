@@ -106,8 +106,6 @@ impl Link {
         let patience = self.config.connect_timeout.get();
         let opened = async {
             let connection = Connection::open(&self.config, &self.relay).await?;
-            self.relay.0.interest.forget_subscriptions();
-            self.relay.0.metrics.subscriptions.set(0);
             connection.subscribe_always().await?;
             Ok(connection)
         };
@@ -135,12 +133,15 @@ impl Link {
     /// Carries messages until the connection breaks.
     async fn serve(&mut self, connection: &Connection) -> Broken {
         let relay = self.relay.clone();
+        relay.0.interest.begin();
         let ended = tokio::select! {
             broken = connection.broken() => Err(broken),
             ended = self.publish(connection) => ended,
             ended = follow(&relay, connection) => ended,
             ended = heartbeat(connection) => ended,
         };
+        relay.0.interest.end();
+        relay.0.metrics.subscriptions.set(0);
         match ended {
             Ok(never) => match never {},
             Err(broken) => broken,

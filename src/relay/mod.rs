@@ -5,6 +5,8 @@
 
 mod backoff;
 mod connection;
+#[cfg(feature = "redis")]
+mod emitters;
 mod envelope;
 mod interest;
 mod link;
@@ -53,13 +55,13 @@ pub struct Relay(Arc<Inner>);
 struct Inner {
     node: Node,
     encoding: Encoding,
+    /// Largest message that clients get, in bytes.
+    largest: usize,
     interest: Interest,
     outgoing: Sender<Outgoing>,
     incoming: Sender<Incoming>,
     /// What has been offered, and has neither been confirmed nor lost.
     pending: AtomicUsize,
-    /// Largest message that clients of this node may send.
-    largest: usize,
     up: AtomicBool,
     metrics: Metrics,
 }
@@ -79,6 +81,8 @@ struct Outgoing {
 pub struct Incoming {
     /// Whom it is for; none for everyone.
     pub room: Option<Room>,
+    /// Rooms and session ids whose clients do not get it.
+    pub except: Vec<Box<str>>,
     /// The event array, as clients are to get it.
     pub text: Bytes,
     /// What it refers to.
@@ -86,8 +90,8 @@ pub struct Incoming {
 }
 
 impl Relay {
-    /// A relay for messages in `encoding` of up to `largest` bytes, the link that carries them, and what
-    /// comes over it.
+    /// A relay for messages in `encoding` of up to `largest` bytes, the link that carries them, and what comes
+    /// over it.
     #[must_use]
     pub fn new(
         config: &config::Relay,
@@ -101,11 +105,11 @@ impl Relay {
         let relay = Self(Arc::new(Inner {
             node: Node::random(),
             encoding,
+            largest,
             interest: Interest::default(),
             outgoing,
             incoming,
             pending: AtomicUsize::new(0),
-            largest,
             up: AtomicBool::new(false),
             metrics,
         }));
@@ -177,7 +181,7 @@ impl Relay {
             return metrics.lost_in(Lost::Stale, 1);
         }
         let Envelope { room, text, attachments, .. } = envelope;
-        self.pass(Incoming { room, text, attachments });
+        self.pass(Incoming { room, except: Vec::new(), text, attachments });
     }
 
     /// Has clients of this node get a message.

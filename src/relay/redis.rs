@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::try_join;
 use futures_util::future::try_join_all;
 use redis::AsyncConnectionConfig;
 use redis::Client;
@@ -30,12 +31,15 @@ use crate::protocol::Room;
 use crate::relay::Relay;
 use crate::relay::connection::Broken;
 use crate::relay::connection::Parcel;
+use crate::relay::emitters::Emitters;
 
 /// A connection, over which all goes both ways.
 pub(super) struct Connection {
     way: Way,
     prefix: String,
     broken: Arc<Notify>,
+    /// What is heard beside other nodes.
+    emitters: Option<Arc<Emitters>>,
 }
 
 /// How channels are reached.
@@ -49,10 +53,12 @@ enum Way {
 impl Connection {
     pub(super) async fn open(config: &config::Redis, relay: &Relay) -> Result<Self, Broken> {
         let broken = Arc::new(Notify::new());
+        let emitters = Emitters::new(config).map(Arc::new);
         let heard = {
             let (relay, broken, own) = (relay.clone(), broken.clone(), format!("{}:", config.prefix));
+            let emitters = emitters.clone();
             move |push: PushInfo| -> Result<(), ()> {
-                hear(&relay, &broken, &own, push);
+                hear(&relay, &broken, &own, emitters.as_deref(), push);
                 Ok(())
             }
         };
@@ -88,7 +94,7 @@ impl Connection {
             let connection = client.get_multiplexed_async_connection_with_config(&patience).await;
             Way::Single(connection.map_err(told)?)
         };
-        Ok(Self { way, prefix: config.prefix.clone(), broken })
+        Ok(Self { way, prefix: config.prefix.clone(), broken, emitters })
     }
 
     pub(super) async fn broken(&self) -> Broken {
@@ -122,15 +128,18 @@ impl Connection {
     }
 
     pub(super) async fn subscribe_always(&self) -> Result<(), Broken> {
-        self.change(Change::Subscribe, &[self.channel(None)]).await
+        let emitters = self.emitters.iter().flat_map(|emitters| emitters.always()).collect();
+        self.change(Change::Subscribe, vec![self.channel(None)], emitters).await
     }
 
     pub(super) async fn subscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
-        self.change(Change::Subscribe, &self.channels(rooms)).await
+        let emitters = self.emitters.iter().flat_map(|emitters| emitters.wanted(rooms)).collect();
+        self.change(Change::Subscribe, self.channels(rooms), emitters).await
     }
 
     pub(super) async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
-        self.change(Change::Unsubscribe, &self.channels(rooms)).await
+        let emitters = self.emitters.iter().flat_map(|emitters| emitters.unwanted(rooms)).collect();
+        self.change(Change::Unsubscribe, self.channels(rooms), emitters).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), Broken> {
@@ -141,24 +150,34 @@ impl Connection {
         }
     }
 
-    async fn change(&self, change: Change, channels: &[String]) -> Result<(), Broken> {
+    /// Changes what is subscribed to: the nodes' own channels, and those of emitters, which never publish to one
+    /// server of a cluster alone.
+    async fn change(&self, change: Change, own: Vec<String>, emitters: Vec<String>) -> Result<(), Broken> {
         match &self.way {
             Way::Single(connection) => {
-                let mut connection = connection.clone();
+                let (mut connection, channels) = (connection.clone(), [own, emitters].concat());
                 match change {
                     Change::Subscribe => connection.subscribe(channels).await,
                     Change::Unsubscribe => connection.unsubscribe(channels).await,
                 }
             }
             Way::Cluster(connection) => {
-                let each = channels.iter().map(|channel| async move {
+                let each = own.iter().map(|channel| async move {
                     let mut connection = connection.clone();
                     match change {
                         Change::Subscribe => connection.ssubscribe(channel).await,
                         Change::Unsubscribe => connection.sunsubscribe(channel).await,
                     }
                 });
-                try_join_all(each).await.map(drop)
+                let everywhere = async {
+                    let mut connection = connection.clone();
+                    match change {
+                        _ if emitters.is_empty() => Ok(()),
+                        Change::Subscribe => connection.subscribe(&emitters).await,
+                        Change::Unsubscribe => connection.unsubscribe(&emitters).await,
+                    }
+                };
+                try_join(try_join_all(each), everywhere).await.map(drop)
             }
         }
         .map_err(told)
@@ -179,6 +198,12 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.emitters.iter().for_each(|emitters| emitters.close());
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Change {
     Subscribe,
@@ -186,7 +211,7 @@ enum Change {
 }
 
 /// Takes what the server says by itself.
-fn hear(relay: &Relay, broken: &Notify, own: &str, push: PushInfo) {
+fn hear(relay: &Relay, broken: &Notify, own: &str, emitters: Option<&Emitters>, push: PushInfo) {
     match push.kind {
         PushKind::Disconnection => broken.notify_one(),
         PushKind::Message | PushKind::SMessage => {
@@ -196,8 +221,11 @@ fn hear(relay: &Relay, broken: &Notify, own: &str, push: PushInfo) {
             else {
                 return;
             };
-            if channel.starts_with(own.as_bytes()) {
-                relay.receive(Bytes::from(payload));
+            let payload = Bytes::from(payload);
+            match emitters {
+                Some(emitters) if emitters.own(&channel) => emitters.hear(relay, &channel, &payload),
+                _ if channel.starts_with(own.as_bytes()) => relay.receive(payload),
+                _ => {}
             }
         }
         // The server takes a slot away, and with it what was subscribed to there.

@@ -63,10 +63,12 @@ pub enum Lost {
     OtherParser,
     /// It came after a later one of the same node, or again.
     Stale,
+    /// An emitter asks for what this broker does not do.
+    Unsupported,
 }
 
 impl Lost {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::TooLarge,
         Self::Unconfirmed,
@@ -74,6 +76,7 @@ impl Lost {
         Self::UnknownVersion,
         Self::OtherParser,
         Self::Stale,
+        Self::Unsupported,
     ];
 
     fn label(self) -> &'static str {
@@ -85,6 +88,7 @@ impl Lost {
             Self::UnknownVersion => "unknown_version",
             Self::OtherParser => "other_parser",
             Self::Stale => "stale",
+            Self::Unsupported => "unsupported",
         }
     }
 }

@@ -41,7 +41,7 @@ impl Outbox {
     pub(super) fn share(&mut self, bytes: &Bytes) {
         if self.parts.is_empty() || bytes.len() >= WORTH_SHARING {
             self.length += bytes.len();
-            self.parts.push_back(Part::Shared(bytes.clone()));
+            self.push(Part::Shared(bytes.clone()));
         } else {
             self.put(bytes);
         }
@@ -58,8 +58,16 @@ impl Outbox {
                 own.extend_from_slice(bytes);
                 *last = Part::Own(own);
             }
-            _ => self.parts.push_back(Part::Own(bytes.into())),
+            _ => self.push(Part::Own(bytes.into())),
         }
+    }
+
+    fn push(&mut self, part: Part) {
+        if self.parts.capacity() == 0 {
+            // By itself it would begin with four places, in every idle connection.
+            self.parts.reserve_exact(1);
+        }
+        self.parts.push_back(part);
     }
 
     /// Whether nothing waits.

@@ -68,6 +68,14 @@ class Daemon:
         assert counts, "no such metric"
         return sum(map(int, counts))
 
+    def metric(self, name):
+        """One of its metrics; `name` is all that stands before the value."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=READY_WITHIN) as response:
+            lines = response.read().decode().splitlines()
+        values = [line.rpartition(" ")[2] for line in lines if line.rpartition(" ")[0] == name]
+        assert len(values) == 1, f"no metric {name}"
+        return float(values[0])
+
     def stop(self, with_signal=signal.SIGTERM):
         """Ends the daemon as an operator does, and returns its exit code."""
         self.process.send_signal(with_signal)

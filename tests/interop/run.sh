@@ -4,8 +4,8 @@
 set -eu
 cd "$(dirname "$0")"
 
-# The proxies are Debian's; tests/interop/test_proxies.py starts them.
-../../scripts/need.sh nginx haproxy caddy openssl
+# The proxies are Debian's; tests/interop/test_proxies.py starts them, and test_emitters.py the server of Redis.
+../../scripts/need.sh nginx haproxy caddy openssl redis-server
 export PATH="$PATH:/usr/sbin"
 
 # Each is installed again only when its lock file has changed.

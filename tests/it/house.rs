@@ -31,7 +31,7 @@ const SEAMS: [(&str, &[&str]); 21] = [
     ("jsonwebtoken", &["access", "cli::token"]),
     ("x509_parser", &["access::certificate"]),
     ("aho_corasick", &["access::pieces"]),
-    ("rmp_serde", &["broker::message", "broker::shown"]),
+    ("rmp_serde", &["broker::message", "broker::shown", "relay::emitters::properties"]),
     ("redis", &["relay::redis", "relay::connection"]),
     ("ipnet", &["config::proxies"]),
     ("tracing_journald", &["telemetry::journal"]),

@@ -32,6 +32,7 @@ mod metrics;
 mod msgpack;
 mod order;
 mod proxies;
+mod relay;
 #[cfg(feature = "nats")]
 mod relay_nats;
 mod reload;

@@ -1,10 +1,36 @@
 //! Order, and that nothing is lost: early, in bursts, among many.
 
 use humble_broker::wire::payload::Packet;
+#[cfg(debug_assertions)]
+use nix::sys::signal::Signal;
 
 use crate::support::Client;
 use crate::support::Daemon;
 use crate::support::Way;
+
+/// For a release that is a room like any other.
+#[cfg(debug_assertions)]
+#[test]
+fn a_delivery_that_takes_long_keeps_nobody_waiting_in_other_rooms() {
+    let mut daemon = Daemon::start(&["--set", "server.workers=3"]);
+    let [mut publisher, mut member, mut other] =
+        [(); 3].map(|()| Client::connect(daemon.address, Way::WebSocket4));
+    for client in [&mut publisher, &mut member, &mut other] {
+        client.subscribe(r#""held""#);
+    }
+    // From now on a delivery in that room does not end.
+    publisher.emit(r#"["subscribe","\u0000hold a room"]"#);
+    for number in 0..100 {
+        let mut client = Client::connect(daemon.address, Way::WebSocket4);
+        client.subscribe(&format!("\"room {number}\""));
+        other.subscribe(&format!("\"room {number}\""));
+        client.emit(&format!(r#"["publish","room {number}",1]"#));
+        other.expect(&format!(r#"["data","room {number}",1]"#));
+    }
+    assert_eq!(member.ask(r#"["publish","held",1]"#), "[]", "what only reads does not wait either");
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+}
 
 #[test]
 fn what_one_client_emits_takes_effect_in_order() {

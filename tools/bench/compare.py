@@ -419,17 +419,22 @@ def table(reports, options):
     return lines
 
 
-def section(reports, options, load):
-    """What docs/performance.md says about it."""
+def machine():
+    """The machine in words."""
     model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())
+    return f"{os.cpu_count()} processors of {model}, Linux {platform.release().split('-')[0]}"
+
+
+def section(reports, options, load):
+    """What docs/performance.md says about it."""
     commit = run("git", "describe", "--always", "--dirty", cwd=ROOT)
     faults = [f"- {SERVERS[name].title}, {title(ROWS[key], options)}: {report['fault']}"
               for (key, name), found in reports.items() for report in found[:1] if "fault" in report]
     return "\n".join([
         BEGIN, "",
         f"`scripts/bench.sh{options.said}` at {commit}, {time.strftime('%Y-%m-%d', time.gmtime())}: "
-        f"{os.cpu_count()} processors of {model}, Linux {platform.release().split('-')[0]}, load of the machine {load[0]:.1f} before and "
+        f"{machine()}, load of the machine {load[0]:.1f} before and "
         f"{os.getloadavg()[0]:.1f} after. Medians of {options.rounds} interleaved rounds of "
         f"{options.seconds:g} s each; of losses, the worst. Every server was started "
         "anew for every figure. Messages have 128 bytes and clients use WebSocket and Engine.IO 4 unless it says "
@@ -440,6 +445,16 @@ def section(reports, options, load):
         *(f"- {SERVERS[name].title}: {SERVERS[name].version(options)}" for name in SERVERS if name in options.servers),
         "", END,
     ])
+
+
+def write(text, begin, end):
+    """Puts it into docs/performance.md, where `begin` and `end` are."""
+    file = ROOT / "docs/performance.md"
+    before, _, rest = file.read_text().partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        sys.exit(f"{file} has no place for the figures, between `{begin}` and `{end}`")
+    file.write_text(before + text + after)
 
 
 def chosen(known):
@@ -488,12 +503,7 @@ def main():
     text = section(reports, options, load)
     print(text)
     if options.write:
-        file = ROOT / "docs/performance.md"
-        before, _, rest = file.read_text().partition(BEGIN)
-        _, found, after = rest.partition(END)
-        if not found:
-            sys.exit(f"bench.sh: {file} has no place for the figures, between `{BEGIN}` and `{END}`")
-        file.write_text(before + text + after)
+        write(text, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@
 
 const readline = require('node:readline');
 
+const { unwrap, wrap } = require('./tagged.js');
+
 const io = require(`socket.io-client-v${process.argv[2]}`);
 
 const clients = new Map();
@@ -76,29 +78,6 @@ function watch(client, socket, early) {
 
 function report(client, event, args) {
   process.stdout.write(`${JSON.stringify({ client, event, args: wrap(args) })}\n`);
-}
-
-// Bytes travel as {"$bytes": base64}.
-function wrap(value) {
-  if (ArrayBuffer.isView(value)) {
-    const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-    return { $bytes: bytes.toString('base64') };
-  }
-  if (value instanceof ArrayBuffer) return { $bytes: Buffer.from(value).toString('base64') };
-  return walk(value, wrap);
-}
-
-function unwrap(value) {
-  if (value !== null && typeof value === 'object' && typeof value.$bytes === 'string') {
-    return Buffer.from(value.$bytes, 'base64');
-  }
-  return walk(value, unwrap);
-}
-
-function walk(value, visit) {
-  if (Array.isArray(value)) return value.map(visit);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, visit(inner)]));
 }
 
 const lines = readline.createInterface({ input: process.stdin, crlfDelay: Infinity });

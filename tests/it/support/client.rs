@@ -357,6 +357,18 @@ impl Client {
         }
     }
 
+    /// The next packet, which must be an event.
+    pub fn event(&mut self) -> String {
+        let text = self.text();
+        text.strip_prefix("42").unwrap_or_else(|| panic!("no event: {text}")).to_owned()
+    }
+
+    /// The events that have come until the broker has handled all that this client has sent.
+    pub fn events_so_far(&mut self) -> Vec<String> {
+        assert_eq!(self.ask(r#"["unsubscribe","no such room"]"#), "[]");
+        (0..self.inbox.len()).map(|_| self.event()).collect()
+    }
+
     /// The next packet, which must be this event.
     pub fn expect(&mut self, event: &str) {
         assert_eq!(self.text(), format!("42{event}"), "{:?}", self.way);

@@ -7,7 +7,9 @@ pub mod documents;
 pub mod http;
 #[cfg(feature = "nats")]
 pub mod nats;
+pub mod nodes;
 pub mod proxy;
+pub mod redis;
 pub mod reloading;
 pub mod tls;
 pub mod tunnel;
@@ -20,6 +22,8 @@ pub use bystander::Bystander;
 pub use client::Client;
 pub use client::Way;
 pub use daemon::Daemon;
+pub use nodes::Nodes;
+pub use redis::Redis;
 pub use reloading::Reloading;
 pub use vitals::Vitals;
 

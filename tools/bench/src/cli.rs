@@ -87,6 +87,8 @@ Examples:
       socketio-bench fanout 127.0.0.1:5000 --readers 100 --publishers 10 --window 32
   Latency at 30,000 deliveries a second, rather than as fast as it goes:
       socketio-bench fanout 127.0.0.1:5000 --readers 100 --rate 300
+  From one node to another, 64 messages in flight:
+      socketio-bench fanout 127.0.0.1:5000 --publish-at 127.0.0.1:5001 --readers 10 --window 64
   1,000 rooms of 5 readers:
       socketio-bench rooms 127.0.0.1:5000 --rooms 1000 --readers 5 --window 64
   As JavaScript clients connect; and as clients of 2019 do:
@@ -162,7 +164,12 @@ pub struct Common {
 
 impl Common {
     pub fn target(&self) -> Result<Target, String> {
-        Target::new(&self.server, &self.path, self.engine, self.token.as_deref())
+        self.target_at(&self.server)
+    }
+
+    /// What clients connect to at `server`, which is another node.
+    pub fn target_at(&self, server: &str) -> Result<Target, String> {
+        Target::new(server, &self.path, self.engine, self.token.as_deref())
     }
 
     /// Nobody yet, but room for `clients`.
@@ -186,6 +193,10 @@ impl Common {
 /// What is published, and how fast.
 #[derive(Args, Clone, Debug)]
 pub struct Traffic {
+    /// Host and port that publishers connect to, where that is another node than the readers'
+    #[arg(long, value_name = "SERVER")]
+    pub publish_at: Option<String>,
+
     /// Bytes of a message
     #[arg(long, value_name = "BYTES", value_parser = size, default_value = "128")]
     size: usize,

@@ -103,6 +103,11 @@ impl Crowd {
         })
     }
 
+    /// Has those who connect from now on do so elsewhere, in the same way.
+    pub fn turn_to(&mut self, target: Target) {
+        self.target = target;
+    }
+
     /// Makes room for `count` more clients, and returns their numbers.
     pub fn grow(&mut self, count: usize) -> Range<usize> {
         let first = self.clients.len();

@@ -38,6 +38,9 @@ fn traffic(plan: Plan, traffic: &Traffic, common: &Common) -> Result<Found, Stri
     let gathering = common.gathering();
     let readers = crowd.grow(plan.readers());
     let gathered = gathering.run(&mut crowd, readers.clone(), |reader| Some(plan.room_of_reader(reader)))?;
+    if let Some(server) = &traffic.publish_at {
+        crowd.turn_to(common.target_at(server)?);
+    }
     let senders = crowd.grow(plan.publishers);
     Gathering { way: Way::Websocket, ..gathering }.run(&mut crowd, senders.clone(), |_| None)?;
     let outcome = traffic.load(plan, common).run(&mut crowd, readers, senders, |_| {})?;

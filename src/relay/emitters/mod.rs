@@ -1,0 +1,154 @@
+//! Emitters: back ends that publish over Redis what clients are to get, without being one. docs/relay.md says
+//! which of them are understood, and what becomes of what they can ask for and a broker cannot do.
+//!
+//! Every node hears them itself, so nothing of it is passed on to other nodes.
+
+mod date;
+mod emission;
+mod json;
+mod msgpack;
+mod node;
+mod packed;
+mod python;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod recorded;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+
+use bytes::Bytes;
+
+use crate::config;
+use crate::protocol::Encoding;
+use crate::protocol::Room;
+use crate::relay::Relay;
+use crate::telemetry::relay::Lost;
+
+/// What is to be heard of emitters over one connection.
+#[derive(Debug)]
+pub(super) struct Emitters {
+    /// The channel of `@socket.io/redis-emitter` for everyone, with which those of rooms begin.
+    node: String,
+    /// The channel of python-socketio.
+    python: String,
+    closed: AtomicBool,
+    /// How many rooms are subscribed to under each integer: `7` and `"7"` are two, and have one channel.
+    integers: Mutex<HashMap<i64, u8>>,
+}
+
+/// How clients are to get it, and how much of it.
+#[derive(Clone, Copy, Debug)]
+struct Output {
+    encoding: Encoding,
+    /// Most bytes of an event array with its attachments.
+    most: usize,
+}
+
+impl Emitters {
+    /// What is to be heard, if anything is.
+    pub(super) fn new(config: &config::Redis) -> Option<Self> {
+        config.emitters.then(|| Self {
+            node: format!("{}#/#", config.emitter_key),
+            python: config.python_channel.clone(),
+            closed: AtomicBool::new(false),
+            integers: Mutex::default(),
+        })
+    }
+
+    /// The channels that do not depend on rooms.
+    pub(super) fn always(&self) -> Vec<String> {
+        vec![self.node.clone(), self.python.clone()]
+    }
+
+    /// The channels of rooms that are wanted from now on.
+    pub(super) fn wanted(&self, rooms: &[Room]) -> Vec<String> {
+        for number in rooms.iter().filter_map(integer) {
+            *self.integers().entry(number).or_default() += 1;
+        }
+        rooms.iter().map(|room| self.channel(room)).collect()
+    }
+
+    /// The channels of rooms that are not wanted any more, but those that another room has too.
+    pub(super) fn unwanted(&self, rooms: &[Room]) -> Vec<String> {
+        let mut integers = self.integers();
+        let is_last = |room: &&Room| {
+            let Some(number) = integer(room) else { return true };
+            let left = integers.get(&number).map_or(0, |count| count.saturating_sub(1));
+            match left {
+                0 => drop(integers.remove(&number)),
+                left => drop(integers.insert(number, left)),
+            }
+            left == 0
+        };
+        rooms.iter().filter(is_last).map(|room| self.channel(room)).collect()
+    }
+
+    /// Whether it is a channel of emitters.
+    pub(super) fn own(&self, channel: &[u8]) -> bool {
+        channel == self.python.as_bytes() || channel.starts_with(self.node.as_bytes())
+    }
+
+    /// The connection is given up: what it still brings, another one may bring too.
+    pub(super) fn close(&self) {
+        self.closed.store(true, SeqCst);
+    }
+
+    /// Takes what was published on a channel of emitters.
+    pub(super) fn hear(&self, relay: &Relay, channel: &[u8], payload: &Bytes) {
+        if self.closed.load(SeqCst) {
+            return;
+        }
+        relay.0.metrics.received.increment(1);
+        let output = Output { encoding: relay.0.encoding, most: relay.0.largest };
+        let incoming = if channel == self.python.as_bytes() {
+            python::read(payload, output)
+        } else {
+            node::read(payload, output)
+        };
+        match incoming {
+            Ok(incoming) => relay.pass(incoming),
+            Err(lost) => relay.unusable(lost),
+        }
+    }
+
+    fn channel(&self, room: &Room) -> String {
+        let name = emission::written(room);
+        format!("{}{name}#", self.node)
+    }
+
+    fn integers(&self) -> MutexGuard<'_, HashMap<i64, u8>> {
+        self.integers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Output {
+    /// Whether so much is too much for a message.
+    fn exceeds(self, bytes: usize) -> Result<(), Lost> {
+        if bytes > self.most { Err(Lost::TooLarge) } else { Ok(()) }
+    }
+
+    /// Whether so much is more than any message takes that is not too large itself: a byte has at most six
+    /// characters in JSON, and beside it only names of rooms count.
+    fn cannot_hold(self, payload: &Bytes) -> Result<(), Lost> {
+        const ROOMS: usize = 1024 * 1024;
+        self.exceeds(payload.len().saturating_sub(ROOMS) / 6)
+    }
+}
+
+/// The integer that a room is called, or written like.
+fn integer(room: &Room) -> Option<i64> {
+    match room {
+        Room::Integer(number) => Some(*number),
+        Room::Text(name) => {
+            let number = name.parse::<i64>().ok()?;
+            (number.to_string() == **name).then_some(number)
+        }
+    }
+}
