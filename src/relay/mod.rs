@@ -55,13 +55,13 @@ pub struct Relay(Arc<Inner>);
 struct Inner {
     node: Node,
     encoding: Encoding,
-    /// Largest message that clients get, in bytes.
-    largest: usize,
     interest: Interest,
     outgoing: Sender<Outgoing>,
     incoming: Sender<Incoming>,
     /// What has been offered, and has neither been confirmed nor lost.
     pending: AtomicUsize,
+    /// Largest message that clients of this node may send.
+    largest: usize,
     up: AtomicBool,
     metrics: Metrics,
 }
@@ -90,8 +90,8 @@ pub struct Incoming {
 }
 
 impl Relay {
-    /// A relay for messages in `encoding` of up to `largest` bytes, the link that carries them, and what comes
-    /// over it.
+    /// A relay for messages in `encoding` of up to `largest` bytes, the link that carries them, and what
+    /// comes over it.
     #[must_use]
     pub fn new(
         config: &config::Relay,
@@ -105,11 +105,11 @@ impl Relay {
         let relay = Self(Arc::new(Inner {
             node: Node::random(),
             encoding,
-            largest,
             interest: Interest::default(),
             outgoing,
             incoming,
             pending: AtomicUsize::new(0),
+            largest,
             up: AtomicBool::new(false),
             metrics,
         }));
