@@ -135,10 +135,8 @@ impl Daemon {
         let access = access(&config, credentials.as_ref())?;
         relay::check(&config.relay)?;
         let relayed = config.relay.is_wanted();
-        let relayed = relayed.then(|| {
-            let largest = config.limits.max_payload.bytes();
-            Relay::new(&config.relay, config.socketio.parser, largest, metrics.relay())
-        });
+        let (parser, largest) = (config.socketio.parser, config.limits.max_payload.bytes());
+        let relayed = relayed.then(|| Relay::new(&config.relay, parser, largest, metrics.relay()));
         let (relay, relayed) = match relayed {
             Some((relay, link, incoming)) => (Some(relay), Some((link, incoming))),
             None => (None, None),

@@ -5,9 +5,9 @@ pub mod client;
 pub mod daemon;
 pub mod documents;
 pub mod http;
-pub mod nodes;
 #[cfg(feature = "nats")]
 pub mod nats;
+pub mod nodes;
 pub mod proxy;
 pub mod redis;
 pub mod reloading;
