@@ -44,71 +44,71 @@ impl Connection {
 
     /// Waits until it is of no use any more.
     pub(super) async fn broken(&self) -> Broken {
-        match self {
+        match *self {
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.broken().await,
+            Self::Redis(ref redis) => redis.broken().await,
             #[cfg(feature = "nats")]
-            Self::Nats(nats) => nats.broken().await,
+            Self::Nats(ref nats) => nats.broken().await,
         }
     }
 
     /// Largest envelope that the server takes, if it says so.
     pub(super) fn largest(&self) -> usize {
-        match self {
+        match *self {
             #[cfg(feature = "redis")]
             Self::Redis(_) => usize::MAX,
             #[cfg(feature = "nats")]
-            Self::Nats(nats) => nats.largest(),
+            Self::Nats(ref nats) => nats.largest(),
         }
     }
 
     /// Hands over messages, in their order, and waits until the server has them.
     pub(super) async fn publish(&self, parcels: &[Parcel]) -> Result<(), Broken> {
-        match self {
+        match *self {
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.publish(parcels).await,
+            Self::Redis(ref redis) => redis.publish(parcels).await,
             #[cfg(feature = "nats")]
-            Self::Nats(nats) => nats.publish(parcels).await,
+            Self::Nats(ref nats) => nats.publish(parcels).await,
         }
     }
 
     /// Has messages for everyone come, and what else does not depend on rooms.
     pub(super) async fn subscribe_always(&self) -> Result<(), Broken> {
-        match self {
+        match *self {
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.subscribe_always().await,
+            Self::Redis(ref redis) => redis.subscribe_always().await,
             #[cfg(feature = "nats")]
-            Self::Nats(nats) => nats.subscribe_always().await,
+            Self::Nats(ref nats) => nats.subscribe_always().await,
         }
     }
 
     /// Has messages for these rooms come.
     pub(super) async fn subscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
-        match self {
+        match *self {
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.subscribe(rooms).await,
+            Self::Redis(ref redis) => redis.subscribe(rooms).await,
             #[cfg(feature = "nats")]
-            Self::Nats(nats) => nats.subscribe(rooms).await,
+            Self::Nats(ref nats) => nats.subscribe(rooms).await,
         }
     }
 
     /// Has messages for these rooms come no more.
     pub(super) async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
-        match self {
+        match *self {
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.unsubscribe(rooms).await,
+            Self::Redis(ref redis) => redis.unsubscribe(rooms).await,
             #[cfg(feature = "nats")]
-            Self::Nats(nats) => nats.unsubscribe(rooms).await,
+            Self::Nats(ref nats) => nats.unsubscribe(rooms).await,
         }
     }
 
     /// Waits until the server has answered, though there is nothing to say.
     pub(super) async fn ping(&self) -> Result<(), Broken> {
-        match self {
+        match *self {
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.ping().await,
+            Self::Redis(ref redis) => redis.ping().await,
             #[cfg(feature = "nats")]
-            Self::Nats(nats) => nats.ping().await,
+            Self::Nats(ref nats) => nats.ping().await,
         }
     }
 }
