@@ -332,8 +332,9 @@ mod tests {
         assert!(load(&shown).is_ok(), "{:?}", load(&shown));
         let mut keys = 0;
         let depth = root.split('.').count();
-        for (path, mutant) in
-            mutants(&shown).into_iter().filter(|(path, _)| path.len() >= depth && *path != ["access", "roles"])
+        for (path, mutant) in mutants(&shown)
+            .into_iter()
+            .filter(|(path, _)| path.len() >= depth && *path != ["access", "roles"])
         {
             let name = path.join(".");
             let (_, text) = tables.iter().rfind(|(table, _)| name.starts_with(table)).unwrap();
