@@ -132,6 +132,7 @@ step_interop() {
 }
 
 step_readme() {
+    scripts/need.sh redis-server
     python3 scripts/readme-examples.py
 }
 

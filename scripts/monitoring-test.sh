@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-scripts/need.sh python prometheus
+scripts/need.sh python prometheus redis-server
 
 readonly VENV=${CARGO_TARGET_DIR:-target}/monitoring
 wanted=("python-socketio[client]==5.18.1" "PyYAML==6.0.4")

@@ -2,9 +2,11 @@
 """Runs the examples of the README against a real daemon, as a reader would.
 
 Takes each ```js and ```python block of README.md, replaces nothing in it but the port, and expects
-that it prints the message it publishes and ends by itself. The daemon is $BROKER_BIN.
+that it prints the message it publishes and ends by itself. Those of ```python nodes have two daemons, and
+a server of Redis between them. The daemon is $BROKER_BIN.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -16,11 +18,15 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests/interop"))
+from redis_server import RedisServer  # noqa: E402
+
 CLIENTS = ROOT / "target" / "readme"
 # What a reader who follows the README installs, at the versions that we have tried.
 JS = "socket.io-client@4.8"
 PYTHON = "python-socketio[client]==5.*"
 PORT = "5000"
+NODES = ["5001", "5002"]
 # Seconds; far longer than anything here takes, as machines are busy.
 DEADLINE = 60
 INSTALL_DEADLINE = 600
@@ -73,7 +79,7 @@ def install_python():
 class Daemon:
     """A daemon on a free port, which tells it as it tells a service manager."""
 
-    def __init__(self, program):
+    def __init__(self, program, *more):
         self.folder = tempfile.TemporaryDirectory()
         path = os.path.join(self.folder.name, "notify")
         notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -81,7 +87,7 @@ class Daemon:
         notifications.settimeout(DEADLINE)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HUMBLE_BROKER_")}
         environment["NOTIFY_SOCKET"] = path
-        arguments = [program, "--host", "127.0.0.1", "--port", "0"]
+        arguments = [program, "--host", "127.0.0.1", "--port", "0", *more]
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(arguments, env=environment, stdin=subprocess.DEVNULL, stderr=self.log)
         try:
@@ -107,11 +113,13 @@ class Daemon:
         return self.log.read().decode(errors="replace")
 
 
-def run(language, number, interpreter, block, port):
+def run(language, number, interpreter, block, ports):
     """Runs one example; whether it did what it should."""
     # Beside node_modules, where node looks for what is required.
     file = CLIENTS / f"example-{number}.{language}"
-    file.write_text(block.replace(PORT, port))
+    for named, port in ports.items():
+        block = block.replace(f":{named}", f":{port}")
+    file.write_text(block)
     try:
         done = subprocess.run(
             [*interpreter, str(file)], cwd=CLIENTS, stdin=subprocess.DEVNULL, timeout=DEADLINE,
@@ -129,6 +137,21 @@ def run(language, number, interpreter, block, port):
     return False
 
 
+def run_on_nodes(program, interpreter, found):
+    """Runs the examples that take two daemons and what is between them."""
+    if not found:
+        sys.exit("README.md has no example of several nodes")
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(RedisServer(stack.enter_context(tempfile.TemporaryDirectory())))
+        relay = ["--set", f"relay.redis.url={server.url}", "--set", "relay.required=true"]
+        nodes = []
+        for _ in NODES:
+            nodes.append(Daemon(program, *relay))
+            stack.callback(nodes[-1].stop)
+        ports = dict(zip(NODES, [node.port for node in nodes]))
+        return [run("python", f"nodes-{number}", interpreter, block, ports) for number, block in enumerate(found, 1)]
+
+
 def main():
     program = os.environ.get("BROKER_BIN") or sys.exit("BROKER_BIN must name the program")
     readme = (ROOT / "README.md").read_text()
@@ -144,13 +167,14 @@ def main():
     daemon = Daemon(program)
     try:
         results = [
-            run(language, number, interpreters[language], block, daemon.port)
+            run(language, number, interpreters[language], block, {PORT: daemon.port})
             for language, found in examples.items()
             for number, block in enumerate(found, 1)
         ]
     finally:
         code = daemon.stop()
     results.append(code == 0)
+    results += run_on_nodes(program, interpreters["python"], blocks(readme, "python nodes"))
     print("ok: the daemon exits with 0" if code == 0 else f"failed: the daemon exits with {code}")
     failed = results.count(False)
     if failed:

@@ -15,6 +15,7 @@ from traffic import ORIGIN, Traffic
 
 sys.path.insert(0, str(files.ROOT / "tests/interop"))
 from daemon import BINARY, Daemon  # noqa: E402
+from redis_server import RedisServer  # noqa: E402
 
 FAILED_RELOADS = "count(humble_broker_config_last_reload_success == 0) or vector(0)"
 WAITING_KEYS = "count(humble_broker_config_needs_restart == 1) or vector(0)"
@@ -110,7 +111,9 @@ def main():
         directory = Path(name)
         file = directory / "broker.toml"
         file.write_text(configuration(directory))
-        with Daemon("--config", str(file)) as daemon:
+        with RedisServer(directory) as server, Daemon(
+            "--config", str(file), "--set", f"relay.redis.url={server.url}"
+        ) as daemon:
             with Prometheus(directory, daemon.url.removeprefix("http://")) as prometheus:
                 began = time.time()
                 with Traffic(daemon.url) as traffic:

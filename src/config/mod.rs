@@ -299,33 +299,48 @@ mod tests {
         }
     }
 
-    /// What the shipped file explains of access, by the tables that it is about; and what it shows.
-    fn access() -> (Vec<(&'static str, &'static str)>, Table) {
-        let (_, text) = SHIPPED.split_once("\n# [access]\n").unwrap();
-        let (explained, shown) = text.split("\n\n").next().unwrap().split_once("\n# [access]\n").unwrap();
+    /// What the shipped file explains of a table that is not there by default, by the tables that it is about;
+    /// and what it shows.
+    fn explained(root: &'static str) -> (Vec<(&'static str, &'static str)>, Table) {
+        let heading = format!("\n# [{root}]\n");
+        let (_, text) = SHIPPED.split_once(&heading).unwrap();
+        let (explained, shown) = text.split("\n\n").next().unwrap().split_once(&heading).unwrap();
         let tables = explained.split("\n# [").map(|text| {
             let name = text.trim_start_matches('[').split([']', '\n']).next().unwrap();
-            (if name.starts_with("access.") { name.trim_end_matches(".NAME") } else { "access" }, text)
+            let is_below = name.strip_prefix(root).is_some_and(|rest| rest.starts_with('.'));
+            (if is_below { name.trim_end_matches(".NAME") } else { root }, text)
         });
         let shown: String =
             shown.lines().flat_map(|line| [line.trim_start_matches(['#', ' ']), "\n"]).collect();
-        (tables.collect(), format!("[access]\n{shown}").parse().unwrap())
+        (tables.collect(), format!("[{root}]\n{shown}").parse().unwrap())
     }
 
     #[test]
-    fn the_shipped_file_explains_and_shows_every_key_of_access() {
+    fn the_shipped_file_explains_and_shows_every_key_of_tables_that_are_not_there() {
+        for (root, least) in [("access", 60), ("relay.redis", 13), ("relay.nats", 10)] {
+            let keys = assert_explained(root);
+            assert!(keys >= least, "{root}: {keys}");
+        }
+    }
+
+    /// Asserts that every key of the table and those below it is explained with its default, and shown; returns
+    /// how many there are.
+    fn assert_explained(root: &'static str) -> usize {
         const TLS: &str = "server.tls={ certificate = 'a', key = 'b', client_ca = 'c' }";
-        let (tables, shown) = access();
+        let (tables, shown) = explained(root);
         let load = |table: &Table| load(&table.to_string(), &[], &[TLS]);
         assert!(load(&shown).is_ok(), "{:?}", load(&shown));
         let mut keys = 0;
-        for (path, mutant) in
-            mutants(&shown).into_iter().skip(1).filter(|(path, _)| *path != ["access", "roles"])
+        let depth = root.split('.').count();
+        for (path, mutant) in mutants(&shown)
+            .into_iter()
+            .filter(|(path, _)| path.len() >= depth && *path != ["access", "roles"])
         {
             let name = path.join(".");
             let (_, text) = tables.iter().rfind(|(table, _)| name.starts_with(table)).unwrap();
             let refusal = load(&mutant).unwrap_err();
-            let (_, known) = refusal.lines().next().unwrap().split_once("unknown key, expected ").unwrap();
+            assert!(refusal.contains(": unknown key"), "{name}: {refusal}");
+            let (_, known) = refusal.lines().next().unwrap().split_once("expected ").unwrap();
             for key in known.split('`').skip(1).step_by(2) {
                 keys += 1;
                 // What is a table of its own is explained there.
@@ -365,12 +380,12 @@ mod tests {
                 );
             }
         }
-        assert!(keys >= 60, "{keys}");
+        keys
     }
 
     #[test]
     fn all_of_access_is_replaced_by_a_reload() {
-        let (_, shown) = access();
+        let (_, shown) = explained("access");
         let tls = "[server.tls]\ncertificate = 'a'\nkey = 'b'\nclient_ca = 'c'\n";
         let with = load(&format!("{tls}{shown}"), &[], &[]).unwrap();
         let without = load(tls, &[], &[]).unwrap();
@@ -398,12 +413,14 @@ mod tests {
 
     /// The section files, and of each key what its documentation says.
     fn documented() -> Vec<(String, String, String)> {
+        let (_, relay) = include_str!("relay.rs").split_once("pub struct Relay {").unwrap();
         let sections = [
             ("server", include_str!("server.rs")),
             ("server.tls", include_str!("tls.rs")),
             ("admin", include_str!("admin.rs")),
             ("socketio", include_str!("socketio.rs")),
             ("limits", include_str!("limits.rs")),
+            ("relay", relay.split("\n}").next().unwrap()),
             ("drain", include_str!("drain.rs")),
             ("log", include_str!("log.rs")),
         ];
@@ -426,7 +443,8 @@ mod tests {
     fn what_takes_effect_on_reload_is_what_a_reload_takes_over() {
         let old = load(
             "server.unix_socket = '/a'\nadmin.listen = '[::1]:1'\nadmin.control_socket = '/b'\n\
-             [server.tls]\ncertificate = 'a'\nkey = 'a'\nclient_ca = 'a'",
+             [server.tls]\ncertificate = 'a'\nkey = 'a'\nclient_ca = 'a'\n\
+             [relay.nats]\nservers = 'nats://a'",
             &[],
             &[],
         );
@@ -442,6 +460,8 @@ mod tests {
              events_per_second = 1\nbytes_per_second = '1 B'\nsend_queue = '1 B'\nslow_consumer = 'drop'\n\
              write_stall = '1s'\nsend_queue_total = '1 B'\nheader_timeout = '1s'\nheader_size = '8 KiB'\n\
              body_timeout = '1s'\nrequests_per_connection = 1\n\
+             [relay]\nrequired = true\nconnect_timeout = '1s'\nqueue = 1\nqueue_size = '1 B'\n\
+             redis = { url = 'redis://a' }\n\
              [drain]\nnotice = '1s'\nspread = '1s'\ntimeout = '2s'\n\
              [log]\nlevel = 'debug'\nformat = 'json'",
             &[],
@@ -570,8 +590,8 @@ mod tests {
             (
                 "HUMBLE_BROKER_LIMIT__NESTING",
                 "1",
-                "unknown key `limit`, expected one of `server`, `admin`, `socketio`, `limits`, `access`, `drain`, \
-                 `log`",
+                "unknown key `limit`, expected one of `server`, `admin`, `socketio`, `limits`, `access`, `relay`, \
+                 `drain`, `log`",
             ),
             ("HUMBLE_BROKER_PORT", "5000", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),
             ("HUMBLE_BROKER_SERVER__", "5000", "names no key; write it like `HUMBLE_BROKER_SERVER__PORT`"),

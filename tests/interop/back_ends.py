@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -10,54 +9,32 @@ from pathlib import Path
 import redis
 import socketio
 
-from daemon import free_ports
 from drivers.tagged import wrap
+from redis_server import WITHIN, RedisServer
 
 HERE = Path(__file__).parent
 
-# How long the server may take to answer first, and a back end to have emitted.
-WITHIN = 30
 
-
-class Redis:
-    """A server of Redis, on loopback, that keeps nothing."""
+class Redis(RedisServer):
+    """A server of Redis, and who asks it what is subscribed to."""
 
     def __init__(self, directory):
-        program = shutil.which("redis-server")
-        assert program, "redis-server is missing: install it, as scripts/need.sh does"
-        (port,) = free_ports(1)
-        self.url = f"redis://127.0.0.1:{port}/0"
-        options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(directory)]
-        self.process = subprocess.Popen(
-            [program, *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        super().__init__(directory)
         self.client = redis.Redis.from_url(self.url)
-        deadline = time.monotonic() + WITHIN
-        while not self._answers():
-            assert self.process.poll() is None, "redis-server has ended"
-            assert time.monotonic() < deadline, "redis-server does not answer"
-            time.sleep(0.01)
-
-    def _answers(self):
-        try:
-            return self.client.ping()
-        except redis.ConnectionError:
-            return False
 
     def subscribers(self, channel):
         return self.client.pubsub_numsub(channel)[0][1]
 
-    def __enter__(self):
-        return self
+    def subscribed(self, channel, count):
+        """Waits until so many subscribe to a channel."""
+        deadline = time.monotonic() + WITHIN
+        while self.subscribers(channel) != count:
+            assert time.monotonic() < deadline, f"{channel} has {self.subscribers(channel)} subscribers"
+            time.sleep(0.01)
 
-    def __exit__(self, *_):
+    def stop(self):
         self.client.close()
-        self.process.terminate()
-        try:
-            self.process.wait(WITHIN)
-        finally:
-            self.process.kill()
-            self.process.wait()
+        super().stop()
 
 
 class Node:

@@ -130,7 +130,8 @@ class Client:
     numbers = itertools.count(1)
 
     def __init__(
-        self, driver, mode, url, parser="json", namespace="/", early=(), over=None, shown=None
+        self, driver, mode, url, parser="json", namespace="/", early=(), over=None, shown=None,
+        cookies=False,
     ):
         self.driver = driver
         self.mode = mode
@@ -138,6 +139,9 @@ class Client:
         self.id = f"{self.name}-{next(self.numbers)}"
         self.log = driver.clients[self.id]
         more = {} if over is None else {"over": over.id}
+        # Those in Python keep cookies unasked.
+        if cookies and driver.kind.startswith("js"):
+            more["cookies"] = True
         if shown is not None:
             how, *tokens = shown
             more["shown"] = {"how": how, "tokens": tokens}

@@ -21,7 +21,7 @@ WITHIN = 20
 
 # What stands in the examples, and the node that it is here. Everything in 127/8 is this machine; a
 # connection to either comes from 127.0.0.1, which is thereby the proxy's address.
-NODES = {"10.0.0.11": "127.0.0.11", "10.0.0.12": "127.0.0.12"}
+NODES = {"10.0.0.11": "127.0.0.11", "10.0.0.12": "127.0.0.12", "10.0.0.13": "127.0.0.13"}
 PROXY = {"10.0.0.1": "127.0.0.1"}
 
 
@@ -50,7 +50,7 @@ class Certificate:
 class Site:
     """One proxy, and the nodes behind it."""
 
-    def __init__(self, kind, folder, certificate, nodes=2, settings=(), patience=None):
+    def __init__(self, kind, folder, certificate, nodes=2, settings=(), patience=None, edit=None):
         self.kind, self.folder, self.certificate = kind, folder / kind, certificate
         self.folder.mkdir()
         self.example = (EXAMPLES / EXAMPLE[kind]).read_text()
@@ -65,7 +65,8 @@ class Site:
                 self.nodes.append(self._node(address, settings))
                 # Tests that end a node do so themselves; here nobody is there to be waited for.
                 stack.callback(self.nodes[-1].kill)
-            text = self._relocated(self._without_other_nodes(self.example))
+            text = self._with_its_nodes(edit(self.example) if edit else self.example)
+            text = self._relocated(text)
             text = PREPARE[kind](self, text)
             if patience:
                 text = changed(text, {"60s": patience})
@@ -91,10 +92,14 @@ class Site:
             text = re.sub(rf"\b{old}\b", str(new), text)
         return text
 
-    def _without_other_nodes(self, text):
+    def _with_its_nodes(self, text):
         if len(self.addresses) == 2:
             return text
         # A server is a line of its own, or one of several words.
+        if len(self.addresses) == 3:
+            (second,) = re.findall(r"^ *server (?:node2 )?10\.0\.0\.12:5000.*\n", text, flags=re.MULTILINE)
+            third = second.replace("node2", "node3").replace("10.0.0.12", "10.0.0.13")
+            return text.replace(second, second + third)
         text = re.sub(r"^ *server (node2 )?10\.0\.0\.12:5000.*\n", "", text, flags=re.MULTILINE)
         return text.replace(" 10.0.0.12:5000", "")
 

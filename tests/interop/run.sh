@@ -4,7 +4,8 @@
 set -eu
 cd "$(dirname "$0")"
 
-# The proxies are Debian's; tests/interop/test_proxies.py starts them, and test_emitters.py the server of Redis.
+# The proxies are Debian's, and so is the server of Redis: test_proxies.py, test_sticky.py and test_emitters.py
+# start them.
 ../../scripts/need.sh nginx haproxy caddy openssl redis-server
 export PATH="$PATH:/usr/sbin"
 

@@ -88,7 +88,11 @@ fn documented() -> BTreeMap<String, Described> {
 fn scrape() -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("broker.toml");
-    let write = |rest: &str| fs::write(&file, format!("server.allowed_origins = ['http://here']\n{rest}"));
+    // A relay is one whether it is reached or not.
+    let write = |rest: &str| {
+        let relay = "relay.redis.url = 'redis://127.0.0.1:1'";
+        fs::write(&file, format!("server.allowed_origins = ['http://here']\n{relay}\n{rest}"))
+    };
     write("").unwrap();
     let daemon = Daemon::start(&["--config", file.to_str().unwrap()]);
     let target = "/socket.io/?EIO=4&transport=polling";

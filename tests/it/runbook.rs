@@ -34,9 +34,12 @@ fn alerts(text: &str) -> Names {
 
 /// `section.key`, of the sections that there are.
 fn keys(text: &str) -> Names {
-    let sections = ["server", "admin", "socketio", "limits", "drain", "log"];
+    let sections = ["server", "admin", "socketio", "limits", "relay", "drain", "log"];
     words(text)
-        .filter(|word| word.split_once('.').is_some_and(|(section, _)| sections.contains(&section)))
+        // docs/relay.md is a file and no key.
+        .filter(|word| {
+            word.split_once('.').is_some_and(|(section, key)| sections.contains(&section) && key != "md")
+        })
         .map(str::to_owned)
         .collect()
 }

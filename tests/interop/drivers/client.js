@@ -13,8 +13,9 @@ const io = require(`socket.io-client-v${process.argv[2]}`);
 const clients = new Map();
 
 const commands = {
-  connect({ client, url, mode, parser, namespace, early, over, shown }) {
+  connect({ client, url, mode, parser, namespace, early, over, shown, cookies }) {
     const options = shown ? showing(shown) : {};
+    if (cookies) options.withCredentials = true;
     if (mode !== 'upgrade') options.transports = [mode];
     if (parser === 'msgpack') options.parser = require('socket.io-msgpack-parser');
     const socket = over ? clients.get(over).io.socket(namespace) : io(url + namespace, options);
