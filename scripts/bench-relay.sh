@@ -5,5 +5,5 @@
 #   scripts/bench-relay.sh [--rounds 3] [--seconds 3] [--profile release] [--write]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-scripts/need.sh c python node redis nats
+scripts/need.sh c python node redis-server nats-server
 exec python3 tools/bench/relay.py "$@"

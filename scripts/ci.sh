@@ -20,7 +20,8 @@ fi
 
 # What the other steps need of the machine.
 step_machine() {
-    scripts/need.sh c python node
+    # The tests start servers of their own.
+    scripts/need.sh c python node redis-server nats-server
     if ! command -v cargo >/dev/null; then
         echo "ci.sh: there is no cargo: install Rust first" >&2
         return 69

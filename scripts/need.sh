@@ -48,7 +48,7 @@ for need in "$@"; do
         qemu) command -v qemu-system-x86_64 >/dev/null || packages+=(qemu-system-x86) ;;
         valgrind) command -v valgrind >/dev/null || packages+=(valgrind) ;;
         # The packages of servers may also start them, the proxies on port 80.
-        redis-server | nginx | haproxy | caddy | openssl) command -v "$need" >/dev/null || packages+=("$need") ;;
+        redis-server | nats-server | nginx | haproxy | caddy | openssl) command -v "$need" >/dev/null || packages+=("$need") ;;
         *)
             echo "need.sh: \`$need\` is not known" >&2
             exit 64

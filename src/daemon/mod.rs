@@ -4,6 +4,7 @@ mod descriptors;
 mod drain;
 mod inherited;
 mod listeners;
+mod relayed;
 mod reload;
 mod signals;
 mod supervisor;
@@ -45,9 +46,6 @@ use crate::http::public;
 use crate::http::tls::Credentials;
 use crate::http::tls::Tls;
 use crate::relay;
-use crate::relay::Incoming;
-use crate::relay::Link;
-use crate::relay::Receiver;
 use crate::relay::Relay;
 use crate::telemetry::log;
 use crate::telemetry::log::Logger;
@@ -57,6 +55,7 @@ use crate::wire::links::Links;
 use inherited::Sockets;
 use listeners::Bound;
 use listeners::Listeners;
+use relayed::Relayed;
 use reload::Reload;
 use signals::Signal;
 use signals::Signals;
@@ -136,7 +135,8 @@ impl Daemon {
         let links = Links::new(&config.limits, config.socketio.parser, metrics.connections.clone());
         let credentials = config.server.tls.as_ref().map(Credentials::read).transpose()?;
         let access = access(&config, credentials.as_ref())?;
-        let (relay, relayed) = relay(&config, &metrics)?.unzip();
+        let relayed = Relayed::new(&config, &metrics)?;
+        let (relay, required) = (relayed.relay.clone(), relayed.required());
         let (broker, engine) = Broker::new(
             &config.socketio,
             &config.limits,
@@ -151,14 +151,8 @@ impl Daemon {
             Listeners::bind(&config.server, &config.admin, sockets).await?;
 
         let mut supervisor = Supervisor::default();
-        if let Some((mut link, incoming)) = relayed {
-            link.require().await?;
-            supervisor.spawn("relay", link.run());
-            supervisor.spawn("peers", broker.clone().hear(incoming));
-        }
-
+        relayed.begin(&broker, &mut supervisor).await?;
         let phase = watch::Sender::new(Phase::Serving);
-        let required = relay.clone().filter(|_| config.relay.required);
         let health = Health::new(phase.subscribe(), gate.clone(), required);
         let live = Live::new(&config.server, &config.limits, reload::operators(&config)?);
         let live: live::Current = Arc::new(ArcSwap::from_pointee(live));
@@ -285,17 +279,6 @@ fn access(config: &Config, credentials: Option<&Credentials>) -> Result<Arc<Acce
         info!("there is no [access]: whoever reaches the broker may do everything");
     }
     Ok(Arc::new(access))
-}
-
-/// The way to other nodes, if there is one, and what carries messages both ways.
-fn relay(config: &Config, metrics: &Metrics) -> Result<Option<(Relay, (Link, Receiver<Incoming>))>, Failure> {
-    relay::check(&config.relay)?;
-    let largest = config.limits.max_payload.bytes();
-    Ok(config.relay.is_wanted().then(|| {
-        let (relay, link, incoming) =
-            Relay::new(&config.relay, config.socketio.parser, largest, metrics.relay());
-        (relay, (link, incoming))
-    }))
 }
 
 async fn upkeep(metrics: Metrics, gate: Gate) {

@@ -1,5 +1,10 @@
 //! A connection to the server that all nodes share, whichever kind it is.
 
+#![cfg_attr(
+    not(any(feature = "nats", feature = "redis")),
+    expect(unused_variables, dead_code, reason = "there is none in this build")
+)]
+
 use bytes::Bytes;
 
 use crate::config;

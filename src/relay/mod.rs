@@ -3,6 +3,11 @@
 //! A node serves its own clients first and by itself; what is here is offered to a server that all nodes are
 //! connected to, and may be late, or lost, when that server is.
 
+#![cfg_attr(
+    not(any(feature = "nats", feature = "redis")),
+    expect(dead_code, reason = "nothing comes in a build without either")
+)]
+
 mod backoff;
 mod connection;
 #[cfg(feature = "redis")]

@@ -21,11 +21,15 @@ fn assert_they_reach_each_other(nodes: &Nodes, rooms: &[&str]) {
     for sender in 0..clients.len() {
         for room in rooms {
             assert_eq!(clients[sender].ask(&format!(r#"["publish",{room},{sender}]"#)), "[]");
-            clients.iter_mut().for_each(|client| client.expect(&format!(r#"["data",{room},{sender}]"#)));
+            for client in &mut clients {
+                client.expect(&format!(r#"["data",{room},{sender}]"#));
+            }
         }
     }
     clients[0].emit(r#"["broadcast","to all"]"#);
-    clients[1..].iter_mut().for_each(|client| client.expect(r#"["broadcast","to all"]"#));
+    for client in &mut clients[1..] {
+        client.expect(r#"["broadcast","to all"]"#);
+    }
 }
 
 #[test]
@@ -125,7 +129,9 @@ fn cluster() -> Vec<Redis> {
         redis.ask(&[b"CLUSTER", b"MEET", b"127.0.0.1", port.as_bytes(), bus.as_bytes()]);
     }
     let servers: Vec<_> = servers.into_iter().map(|(redis, _)| redis).collect();
-    servers.iter().for_each(|redis| redis.await_ask("CLUSTER INFO", "cluster_state:ok"));
+    for redis in &servers {
+        redis.await_ask("CLUSTER INFO", "cluster_state:ok");
+    }
     servers
 }
 
@@ -149,7 +155,9 @@ fn a_cluster_carries_messages_by_slot_and_one_of_it_may_be_restarted() {
     servers[1].kill();
     nodes.0[0].await_metric("humble_broker_relay_up", 0.0);
     servers[1].restart();
-    servers.iter().for_each(|redis| redis.await_ask("CLUSTER INFO", "cluster_state:ok"));
+    for redis in &servers {
+        redis.await_ask("CLUSTER INFO", "cluster_state:ok");
+    }
     nodes.await_connected();
     nodes.await_rooms(ROOMS);
     let began = Instant::now();
@@ -187,7 +195,9 @@ fn sentinels_tell_where_the_primary_is_and_where_another_is_when_it_fails() {
     let nodes = Nodes::start_each(&url, [&["--set", "relay.redis.sentinel='main'"][..]; 2]);
     assert_they_reach_each_other(&nodes, &["1"]);
     primary.kill();
-    nodes.0.iter().for_each(|node| node.await_metric("humble_broker_relay_up", 0.0));
+    for node in &nodes.0 {
+        node.await_metric("humble_broker_relay_up", 0.0);
+    }
     nodes.await_connected();
     assert!(replica.ask(&[b"PUBSUB", b"NUMSUB", b"humble-broker:everyone"]).starts_with('*'));
     let mut clients: Vec<Client> = nodes.clients(&[Way::WebSocket4]);

@@ -32,7 +32,9 @@ impl Nodes {
     }
 
     fn await_metric(&self, name: &str, value: f64) {
-        self.0.iter().for_each(|node| node.await_metric(&format!("humble_broker_{name}"), value));
+        for node in &self.0 {
+            node.await_metric(&format!("humble_broker_{name}"), value);
+        }
     }
 
     /// A metric of the relay, of all nodes together.
@@ -65,7 +67,9 @@ impl Nodes {
     pub fn members(&self, ways: &[Way], rooms: &[&str]) -> Vec<Client> {
         let mut clients = self.clients(ways);
         for client in &mut clients {
-            rooms.iter().for_each(|room| client.subscribe(room));
+            for room in rooms {
+                client.subscribe(room);
+            }
         }
         self.await_rooms(u32::try_from(rooms.len()).unwrap());
         clients

@@ -135,7 +135,5 @@ fn launch(port: u16, more: &[String], folder: &TempDir) -> Child {
         command.args(["--save", "", "--appendonly", "no"]);
     }
     command.args(more).arg("--dir").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
-    command
-        .spawn()
-        .expect("redis-server is needed, of the Debian package of that name: scripts/need.sh redis")
+    command.spawn().unwrap_or_else(|error| panic!("redis-server is needed, of the Debian package of that name: scripts/need.sh redis-server: {error}"))
 }
