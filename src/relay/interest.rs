@@ -109,6 +109,16 @@ impl Interest {
         heard.hear(envelope.node, envelope.sequence)
     }
 
+    /// Whether messages for `room`, or for everyone, are to come now.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only a cluster of Redis takes it back"))]
+    pub(super) fn is_subscribed(&self, room: Option<&Room>) -> bool {
+        let table = self.table();
+        match room {
+            None => table.is_followed,
+            Some(room) => table.rooms.get(room).is_some_and(|entry| entry.is_subscribed),
+        }
+    }
+
     /// A connection is there, at whose other end nothing is subscribed to.
     pub(super) fn begin(&self) {
         let mut table = self.table();

@@ -33,7 +33,7 @@ const SEAMS: [(&str, &[&str]); 21] = [
     ("aho_corasick", &["access::pieces"]),
     ("rmp_serde", &["broker::message", "broker::shown", "relay::emitters::properties"]),
     // A module is called as the crate.
-    ("redis", &["config::server_url", "relay", "relay::redis", "relay::connection", "relay::emitters"]),
+    ("redis", &["config", "relay", "relay::redis", "relay::connection", "relay::emitters"]),
     ("ipnet", &["config::proxies"]),
     ("tracing_journald", &["telemetry::journal"]),
     ("metrics_process", &["telemetry::runtime"]),

@@ -210,8 +210,28 @@ fn hear(relay: &Relay, broken: &Notify, own: &str, emitters: Option<&Emitters>, 
                 _ => {}
             }
         }
+        // Another server of the cluster has the slot now, and this one says no more of it.
+        PushKind::SUnsubscribe => {
+            if let Some(Value::BulkString(channel)) = push.data.first()
+                && is_wanted(relay, own, channel)
+            {
+                broken.notify_one();
+            }
+        }
         _ => {}
     }
+}
+
+/// Whether messages of this channel are to come.
+fn is_wanted(relay: &Relay, own: &str, channel: &[u8]) -> bool {
+    let name = std::str::from_utf8(channel).ok().and_then(|channel| channel.strip_prefix(own));
+    let room = match name.map(|name| name.split_once(':').ok_or(name)) {
+        Some(Err("everyone")) => None,
+        Some(Ok(("text", name))) => Some(Room::Text(name.into())),
+        Some(Ok(("integer", name))) => name.parse().ok().map(Room::Integer),
+        _ => return false,
+    };
+    relay.0.interest.is_subscribed(room.as_ref())
 }
 
 /// Reads every file that the configuration names.

@@ -114,6 +114,7 @@ fn what_nobody_else_wants_to_hear_costs_the_other_nodes_nothing() {
     clients[1].ask(r#"["unsubscribe",2]"#);
     nodes.0[1].await_metric("humble_broker_relay_subscriptions", 0.0);
     clients[0].ask(r#"["publish",2,"for nobody"]"#);
+    nodes.0[0].await_metric("humble_broker_relay_published_total", 102.0);
     clients[1].subscribe("2");
     nodes.0[1].await_metric("humble_broker_relay_subscriptions", 1.0);
     clients[0].ask(r#"["publish",2,"again"]"#);
