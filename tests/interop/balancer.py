@@ -2,15 +2,13 @@
 
 import asyncio
 import re
-import threading
 import urllib.error
 import urllib.request
 
-# How long the other side may take to say anything that is waited for.
-PATIENCE = 30
+from between import PATIENCE, Between, pipe
 
 
-class Balancer:
+class Balancer(Between):
     """Sends new sessions to the first node that says it is ready, and the others where they began.
 
     Each connection carries one request, so that each request can go to the node it belongs to.
@@ -19,20 +17,7 @@ class Balancer:
     def __init__(self, nodes):
         self.nodes = nodes
         self.sessions = {}
-        started = threading.Event()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), daemon=True)
-        self.thread.start()
-        assert started.wait(PATIENCE), "the balancer does not start"
-
-    async def _serve(self, started):
-        server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
-        host, port = server.sockets[0].getsockname()
-        self.url = f"http://{host}:{port}"
-        self.loop, self.stopping = asyncio.get_running_loop(), asyncio.Event()
-        started.set()
-        await self.stopping.wait()
-        # What is still connected is cancelled with the loop.
-        server.close()
+        super().__init__()
 
     async def _meet(self, reader, writer):
         try:
@@ -48,7 +33,7 @@ class Balancer:
                 head = head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
             there.write(head)
             try:
-                await asyncio.gather(self._pipe(reader, there), self._answer(upstream, writer, node))
+                await asyncio.gather(pipe(reader, there), self._answer(upstream, writer, node))
             finally:
                 there.close()
         except (OSError, asyncio.IncompleteReadError):
@@ -78,16 +63,3 @@ class Balancer:
             await writer.drain()
         # The node has ended it, and so it has ended for the client, whatever that still sends.
         writer.close()
-
-    async def _pipe(self, reader, writer):
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-        writer.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.loop.call_soon_threadsafe(self.stopping.set)
-        self.thread.join(PATIENCE)

@@ -1,30 +1,18 @@
 """Networks that clients are behind: a proxy sees each of them with an address of its own."""
 
 import asyncio
-import threading
 
-from balancer import PATIENCE
+from between import Between, pipe
 
 
-class Network:
+class Network(Between):
     """Passes on connections to a port of this machine, from another address of it."""
+
+    scheme = "https"
 
     def __init__(self, address, port):
         self.address, self.port = address, port
-        started = threading.Event()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), daemon=True)
-        self.thread.start()
-        assert started.wait(PATIENCE), "the network does not start"
-
-    async def _serve(self, started):
-        server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
-        host, port = server.sockets[0].getsockname()
-        self.url = f"https://{host}:{port}"
-        self.loop, self.stopping = asyncio.get_running_loop(), asyncio.Event()
-        started.set()
-        await self.stopping.wait()
-        # What is still connected is cancelled with the loop.
-        server.close()
+        super().__init__()
 
     async def _meet(self, reader, writer):
         try:
@@ -35,19 +23,3 @@ class Network:
             pass
         finally:
             writer.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.loop.call_soon_threadsafe(self.stopping.set)
-        self.thread.join(PATIENCE)
-
-
-async def pipe(reader, writer):
-    try:
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-    finally:
-        writer.close()
