@@ -71,9 +71,22 @@ class Processes:
 
     def end(self):
         for process in reversed(self.all):
-            # Those that it has started too.
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
+            process.wait(compare.START)
+            # Those that it has started end in their own time.
+            until = time.monotonic() + compare.START
+            while has_members(process.pid):
+                if time.monotonic() > until:
+                    os.killpg(process.pid, signal.SIGKILL)
+                time.sleep(0.05)
+
+
+def has_members(group):
+    try:
+        os.killpg(group, 0)
+        return True
+    except ProcessLookupError:
+        return False
 
 
 def listening(port):
