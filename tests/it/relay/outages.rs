@@ -1,9 +1,13 @@
 //! The relay is killed, stopped, restarted, or was never there.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
+use tokio::net::TcpStream;
 
 use crate::support::Client;
 use crate::support::DEADLINE;
@@ -13,6 +17,7 @@ use crate::support::Redis;
 use crate::support::Way;
 use crate::support::daemon;
 use crate::support::http;
+use crate::support::tunnel::Tunnel;
 
 /// A publisher and a subscriber on one node and a subscriber on another, and what has come.
 struct Traffic {
@@ -128,6 +133,55 @@ fn a_relay_that_is_paused_holds_nobody_up_and_nothing_comes_twice_or_out_of_orde
     }
     nodes.await_connected();
     traffic.await_far();
+    traffic.assert_counted(&nodes);
+}
+
+#[test]
+fn a_node_that_is_cut_off_alone_is_heard_again_soon_and_the_others_go_on_without_it() {
+    let redis = Redis::start(&[]);
+    let (port, is_cut) = (redis.port, Arc::new(AtomicBool::new(false)));
+    let tunnel = {
+        let is_cut = is_cut.clone();
+        Tunnel::open(move || {
+            let is_cut = is_cut.clone();
+            async move {
+                if is_cut.load(SeqCst) {
+                    return Err(std::io::ErrorKind::ConnectionRefused.into());
+                }
+                TcpStream::connect(("127.0.0.1", port)).await
+            }
+        })
+    };
+    let through = format!("relay.redis.url='redis://{}'", tunnel.address);
+    let nodes = Nodes(
+        [&redis.setting(), &through, &redis.setting()]
+            .map(|setting| Daemon::start(&["--set", setting]))
+            .into(),
+    );
+    nodes.await_connected();
+    let mut traffic = Traffic::begin(&nodes);
+    let mut third = Client::connect(nodes.0[2].address, Way::WebSocket4);
+    third.subscribe(r#""r""#);
+    traffic.await_far();
+    is_cut.store(true, SeqCst);
+    // All of them lose their connections, and two get new ones.
+    redis.ask(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]);
+    nodes.0[1].await_metric("humble_broker_relay_up", 0.0);
+    for node in [&nodes.0[0], &nodes.0[2]] {
+        node.await_metric("humble_broker_relay_up", 1.0);
+        node.await_metric("humble_broker_relay_subscriptions", 1.0);
+    }
+    third.events_so_far();
+    let heard = nodes.0[1].metric("humble_broker_relay_received_total");
+    for _ in 0..100 {
+        traffic.publish();
+        third.expect(&format!(r#"["data","r",{}]"#, traffic.published - 1));
+    }
+    assert!((nodes.0[1].metric("humble_broker_relay_received_total") - heard).abs() < 0.5);
+    is_cut.store(false, SeqCst);
+    let took = traffic.await_far();
+    eprintln!("heard again {took:?} after the way was free");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     traffic.assert_counted(&nodes);
 }
 
