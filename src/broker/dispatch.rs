@@ -122,7 +122,11 @@ impl Turn<'_> {
             "\0hang" => hang(),
             "\0hold" => self.broker.0.members.everyone(|_| hang()),
             "\0hold a room" => {
-                self.broker.0.members.in_room(&Room::Text("held".into()), |_| hang());
+                let broker = self.broker.clone();
+                // In a thread of its own, so that no task waits behind it in the queue of a worker.
+                std::thread::spawn(move || {
+                    broker.0.members.in_room(&Room::Text("held".into()), |_| hang());
+                });
             }
             _ => {}
         }

@@ -12,7 +12,7 @@ use crate::support::Way;
 #[cfg(debug_assertions)]
 #[test]
 fn a_delivery_that_takes_long_keeps_nobody_waiting_in_other_rooms() {
-    let mut daemon = Daemon::start(&["--set", "server.workers=3"]);
+    let mut daemon = Daemon::start(&[]);
     let [mut publisher, mut member, mut other] =
         [(); 3].map(|()| Client::connect(daemon.address, Way::WebSocket4));
     for client in [&mut publisher, &mut member, &mut other] {
