@@ -51,12 +51,13 @@ impl Broker {
         self.offer_peers(None, &messages);
     }
 
-    /// Queues a message that somebody else has broadcast for everyone `wanted` who is connected.
-    pub(super) fn broadcast_heard(&self, wanted: impl Fn(&Session) -> bool, message: Message, due: &mut Due) {
-        self.broadcast_to(wanted, &[message], due);
-    }
-
-    fn broadcast_to(&self, wanted: impl Fn(&Session) -> bool, messages: &[Message], due: &mut Due) {
+    /// Queues `messages` for everyone `wanted` who is connected, who then is due to be written.
+    pub(super) fn broadcast_to(
+        &self,
+        wanted: impl Fn(&Session) -> bool,
+        messages: &[Message],
+        due: &mut Due,
+    ) {
         let began = Instant::now();
         let wanted = |session: &&Arc<Session>| session.is_connected() && wanted(session);
         let outcome =

@@ -61,7 +61,7 @@ impl Broker {
             match incoming.room {
                 _ if !incoming.except.is_empty() => self.deliver_except(&incoming, message, due),
                 Some(_) => messages.push(message),
-                None => self.broadcast_heard(|_| true, message, due),
+                None => self.broadcast_to(|_| true, &[message], due),
             }
         }
         self.publish_heard(row.as_ref(), &messages, due);
@@ -80,9 +80,8 @@ impl Broker {
         let mut excepted = HashSet::new();
         for name in &incoming.except {
             // In an emitter's language a number may have been either.
-            let number =
-                name.parse().ok().filter(|number: &i64| number.to_string() == **name).map(Room::Integer);
-            for room in number.into_iter().chain([Room::Text(name.clone())]) {
+            let text = Room::Text(name.clone());
+            for room in text.number().map(Room::Integer).into_iter().chain([text]) {
                 self.0.members.in_room(&room, |members| excepted.extend(members.keys().copied()));
             }
         }
@@ -92,7 +91,7 @@ impl Broker {
         };
         match &incoming.room {
             Some(room) => self.publish_to(room, wanted, &[message], due),
-            None => self.broadcast_heard(wanted, message, due),
+            None => self.broadcast_to(wanted, &[message], due),
         }
     }
 

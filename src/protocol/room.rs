@@ -24,6 +24,19 @@ impl Room {
         }
     }
 
+    /// The integer that it is called, or written like: `7` and `"7"` are two rooms, which look the same where
+    /// only text is.
+    #[must_use]
+    pub fn number(&self) -> Option<i64> {
+        match self {
+            Self::Integer(number) => Some(*number),
+            Self::Text(name) => {
+                let number = name.parse::<i64>().ok()?;
+                (number.to_string() == **name).then_some(number)
+            }
+        }
+    }
+
     /// The room called `name`, if every client can call it so.
     pub(super) fn from_integer(name: i64) -> Result<Self, RoomFault> {
         if (-Self::MAX_INTEGER..=Self::MAX_INTEGER).contains(&name) {

@@ -1,6 +1,8 @@
 //! The link: it keeps up a connection to the server, for ever, and carries messages over it.
 
+use std::convert::Infallible;
 use std::mem::take;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -126,7 +128,7 @@ impl Link {
     }
 
     fn set_up(&self, is_up: bool) {
-        self.relay.0.up.store(is_up, std::sync::atomic::Ordering::Relaxed);
+        self.relay.0.up.store(is_up, Relaxed);
         self.relay.0.metrics.up.set(u8::from(is_up));
     }
 
@@ -148,7 +150,7 @@ impl Link {
         }
     }
 
-    async fn publish(&mut self, connection: &Connection) -> Result<std::convert::Infallible, Broken> {
+    async fn publish(&mut self, connection: &Connection) -> Result<Infallible, Broken> {
         loop {
             let batch = self.outgoing.take(MESSAGES, BYTES).await;
             let mut carried = Carried { relay: self.relay.clone(), parcels: Vec::new(), offered: Vec::new() };
@@ -205,7 +207,7 @@ impl Drop for Carried {
 }
 
 /// Subscribes to what this node wants to hear of.
-async fn follow(relay: &Relay, connection: &Connection) -> Result<std::convert::Infallible, Broken> {
+async fn follow(relay: &Relay, connection: &Connection) -> Result<Infallible, Broken> {
     let subscriptions = &relay.0.metrics.subscriptions;
     loop {
         let changes = relay.0.interest.changes(ROOMS).await;
@@ -221,7 +223,7 @@ async fn follow(relay: &Relay, connection: &Connection) -> Result<std::convert::
 }
 
 /// Sees that the server answers.
-async fn heartbeat(connection: &Connection) -> Result<std::convert::Infallible, Broken> {
+async fn heartbeat(connection: &Connection) -> Result<Infallible, Broken> {
     loop {
         sleep(HEARTBEAT).await;
         answered(connection.ping()).await?;

@@ -69,7 +69,7 @@ impl Emitters {
 
     /// The channels of rooms that are wanted from now on.
     pub(super) fn wanted(&self, rooms: &[Room]) -> Vec<String> {
-        for number in rooms.iter().filter_map(integer) {
+        for number in rooms.iter().filter_map(Room::number) {
             *self.integers().entry(number).or_default() += 1;
         }
         rooms.iter().map(|room| self.channel(room)).collect()
@@ -79,7 +79,7 @@ impl Emitters {
     pub(super) fn unwanted(&self, rooms: &[Room]) -> Vec<String> {
         let mut integers = self.integers();
         let is_last = |room: &&Room| {
-            let Some(number) = integer(room) else { return true };
+            let Some(number) = room.number() else { return true };
             let left = integers.get(&number).map_or(0, |count| count.saturating_sub(1));
             match left {
                 0 => drop(integers.remove(&number)),
@@ -139,17 +139,6 @@ impl Output {
     fn cannot_hold(self, payload: &Bytes) -> Result<(), Lost> {
         const ROOMS: usize = 1024 * 1024;
         self.exceeds(payload.len().saturating_sub(ROOMS) / 6)
-    }
-}
-
-/// The integer that a room is called, or written like.
-fn integer(room: &Room) -> Option<i64> {
-    match room {
-        Room::Integer(number) => Some(*number),
-        Room::Text(name) => {
-            let number = name.parse::<i64>().ok()?;
-            (number.to_string() == **name).then_some(number)
-        }
     }
 }
 
