@@ -33,27 +33,31 @@ use crate::wire::send_queue::SendQueue;
 ///
 /// It lives as long as the library's session, which holds it among the extensions of its first
 /// request; dropping it is the end of the session.
+///
+/// In memory it is as it is written here, what a delivery looks at being together: with many recipients
+/// that has to be fetched for each.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Link {
+    links: Arc<Links>,
     generation: Generation,
-    upgraded: AtomicBool,
     began_with: Transport,
+    upgraded: AtomicBool,
+    pinged: AtomicBool,
+    over: AtomicBool,
+    queue: SendQueue,
+    outgoing: Outgoing,
     /// Since when it has been closing.
     closing: OnceLock<Instant>,
     /// Since when what ends it has been in its queue.
     ending: OnceLock<Instant>,
-    pinged: AtomicBool,
-    over: AtomicBool,
     fate: Fate,
-    queue: SendQueue,
     heard: Heard,
-    outgoing: Outgoing,
     poll: Mutex<Polls>,
     poll_cut: Notify,
     poll_turn: tokio::sync::Mutex<()>,
     key: u64,
     id: OnceLock<Box<str>>,
-    links: Arc<Links>,
     opened: Instant,
     permit: Kept,
 }

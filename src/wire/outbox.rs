@@ -10,15 +10,18 @@ use bytes::BytesMut;
 /// From how many bytes on something is kept as it is, for one more slice in a write costs less than a
 /// copy. Below, one buffer is written faster than several.
 const WORTH_SHARING: usize = 2048;
-/// How much of its own memory an empty outbox keeps: of places for what waits, one is needed as a rule.
+/// How many places for what waits an empty outbox keeps.
 const KEPT: usize = 4;
 
 /// Bytes that wait to leave.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    parts: VecDeque<Part>,
     /// Of all parts together.
     length: usize,
+    /// As a rule there is no other, and nothing else in memory to look at.
+    first: Option<Part>,
+    /// Those behind it.
+    rest: VecDeque<Part>,
 }
 
 #[derive(Debug)]
@@ -39,7 +42,7 @@ impl Part {
 impl Outbox {
     /// Appends `bytes`, of which others have the same; they are copied only behind a few others.
     pub(super) fn share(&mut self, bytes: &Bytes) {
-        if self.parts.is_empty() || bytes.len() >= WORTH_SHARING {
+        if self.first.is_none() || bytes.len() >= WORTH_SHARING {
             self.length += bytes.len();
             self.push(Part::Shared(bytes.clone()));
         } else {
@@ -50,7 +53,7 @@ impl Outbox {
     /// Appends a copy of `bytes`.
     pub(super) fn put(&mut self, bytes: &[u8]) {
         self.length += bytes.len();
-        match self.parts.back_mut() {
+        match self.rest.back_mut().or(self.first.as_mut()) {
             Some(Part::Own(own)) => own.extend_from_slice(bytes),
             Some(last @ Part::Shared(_)) if last.bytes().len() < WORTH_SHARING => {
                 let mut own = BytesMut::with_capacity(2 * (last.bytes().len() + bytes.len()));
@@ -63,11 +66,20 @@ impl Outbox {
     }
 
     fn push(&mut self, part: Part) {
-        if self.parts.capacity() == 0 {
-            // By itself it would begin with four places, in every idle connection.
-            self.parts.reserve_exact(1);
+        if self.first.is_none() {
+            self.first = Some(part);
+        } else {
+            self.rest.push_back(part);
         }
-        self.parts.push_back(part);
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    /// All that waits, if it is in one piece.
+    pub(super) fn whole(&self) -> Option<&[u8]> {
+        self.rest.is_empty().then(|| self.chunk())
     }
 
     /// Whether nothing waits.
@@ -82,17 +94,17 @@ impl Buf for Outbox {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.parts.front().map(Part::bytes).unwrap_or_default()
+        self.first.as_ref().map(Part::bytes).unwrap_or_default()
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let filled = slices.iter_mut().zip(&self.parts);
+        let filled = slices.iter_mut().zip(self.parts());
         filled.map(|(slice, part)| *slice = IoSlice::new(part.bytes())).count()
     }
 
     fn advance(&mut self, mut count: usize) {
         self.length -= count;
-        while let Some(first) = self.parts.front_mut() {
+        while let Some(first) = &mut self.first {
             let length = first.bytes().len();
             if count < length {
                 match first {
@@ -102,10 +114,10 @@ impl Buf for Outbox {
                 return;
             }
             count -= length;
-            self.parts.pop_front();
+            self.first = self.rest.pop_front();
         }
-        if self.parts.capacity() > KEPT {
-            self.parts = VecDeque::new(); // What has been busy once does not keep its memory.
+        if self.rest.capacity() > KEPT {
+            self.rest = VecDeque::new(); // What has been busy once does not keep its memory.
         }
     }
 }
@@ -117,7 +129,7 @@ mod tests {
     use super::*;
 
     fn content(outbox: &Outbox) -> Vec<u8> {
-        outbox.parts.iter().flat_map(Part::bytes).copied().collect()
+        outbox.parts().flat_map(Part::bytes).copied().collect()
     }
 
     #[test]
@@ -135,7 +147,7 @@ mod tests {
         assert_eq!(lengths, [200, WORTH_SHARING, 3]);
         assert_eq!(slices[1].as_ptr(), large.as_ptr());
         outbox.advance(outbox.remaining());
-        assert!(outbox.is_empty() && outbox.chunk().is_empty() && outbox.parts.capacity() <= KEPT);
+        assert!(outbox.is_empty() && outbox.chunk().is_empty() && outbox.rest.capacity() <= KEPT);
     }
 
     proptest! {

@@ -43,14 +43,15 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// The way out of one session, as those who use it share it.
+#[repr(C)] // For `Link`.
 pub(super) struct Outgoing {
     way: Mutex<Way>,
-    /// Who waits for what the session's client publishes.
-    pub(super) due: Mutex<Due>,
-    tasks: Arc<Tasks>,
     /// Wakes both tasks. Whoever writes has it woken when there is room again: of those who write, none
     /// stays to wait for it.
     waker: Waker,
+    /// Who waits for what the session's client publishes.
+    pub(super) due: Mutex<Due>,
+    tasks: Arc<Tasks>,
 }
 
 /// The tasks of the session's WebSocket.
@@ -128,13 +129,12 @@ impl Way {
         let mut left = 0;
         self.stuck = false;
         while let Some(stream) = self.stream.as_mut().filter(|_| !self.out.is_empty()) {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let sent = match self.out.chunks_vectored(&mut slices) {
-                1 => Pin::new(stream).poll_write(&mut cx, self.out.chunk()),
-                count => {
-                    let slices = slices.get(..count).unwrap_or_default();
-                    Pin::new(stream).poll_write_vectored(&mut cx, slices)
-                }
+            let sent = if let Some(all) = self.out.whole() {
+                Pin::new(stream).poll_write(&mut cx, all)
+            } else {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = self.out.chunks_vectored(&mut slices);
+                Pin::new(stream).poll_write_vectored(&mut cx, slices.get(..count).unwrap_or_default())
             };
             match sent {
                 Poll::Ready(Ok(sent @ 1..)) => left += self.sent(sent),
@@ -158,6 +158,9 @@ impl Way {
     fn sent(&mut self, bytes: usize) -> u64 {
         let all = self.out.remaining();
         self.out.advance(bytes);
+        if bytes == all {
+            return std::mem::take(&mut self.owed);
+        }
         let share = u128::from(self.owed) * bytes as u128 / all as u128;
         let share = u64::try_from(share).unwrap_or(self.owed);
         self.owed -= share;
