@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use socket2::SockRef;
 use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::net::UnixListener;
 use tokio::net::UnixSocket;
@@ -33,8 +34,9 @@ use crate::wire::guard::Abort;
 /// The stream of a connection as the system has it.
 pub(super) type Socket = Either<TcpStream, UnixStream>;
 
-/// Connections that may wait to be accepted; the system lowers it to its own limit.
-const BACKLOG: u32 = 1024;
+/// Connections that may wait to be accepted. Linux lowers it to `net.core.somaxconn`, which is as much since 5.4;
+/// whoever finds no place tries again after a second.
+const BACKLOG: u32 = 4096;
 
 /// Bytes that the system takes for a connection beyond what is on its way: enough to keep a fast one
 /// busy while we are not looking.
@@ -111,7 +113,7 @@ impl Listener {
         let listen = async {
             let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
             for address in lookup_host((host, port)).await? {
-                match TcpListener::bind(address).await {
+                match bind(address) {
                     Ok(listener) => return Ok(Self(Kind::Tcp(listener))),
                     Err(error) => last = error,
                 }
@@ -170,6 +172,14 @@ impl Listener {
             }
         }
     }
+}
+
+/// Listens on one address, also while connections of a process before still linger.
+fn bind(address: net::SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A socket that somebody else has made, and that is listened on already.

@@ -1,7 +1,8 @@
-//! Unix sockets: who gets them, who may connect, and what becomes of the file.
+//! Unix sockets: who gets them, who may connect, and what becomes of the file; and how many may wait at a port.
 
 use std::fs;
 use std::net::TcpListener;
+use std::net::TcpStream;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
@@ -9,6 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -202,4 +204,17 @@ fn operators_are_answered_on_a_unix_socket() {
     assert_eq!(http::get_over(&mut connect(&path), "/readyz").status, 200);
     assert_eq!(http::get_over(&mut connect(&path), "/metrics").status, 200);
     assert_eq!(http::get(daemon.address, "/readyz").status, 404);
+}
+
+#[test]
+fn a_thousand_may_come_at_once_and_wait_to_be_accepted() {
+    const CLIENTS: usize = 1000;
+    let daemon = Daemon::start(&[]);
+    daemon.signal(Signal::SIGSTOP);
+    // Whoever finds no place hears nothing, and tries again after a second.
+    let waiting: Vec<_> = (0..CLIENTS)
+        .map_while(|_| TcpStream::connect_timeout(&daemon.address, Duration::from_millis(900)).ok())
+        .collect();
+    daemon.signal(Signal::SIGCONT);
+    assert_eq!(waiting.len(), CLIENTS);
 }
