@@ -298,6 +298,24 @@ def test_keys_and_channels_can_be_others(drivers, server, sources):
         client.disconnect()
 
 
+def test_after_a_restart_of_the_server_back_ends_are_heard_again(drivers, tmp_path):
+    with Redis(tmp_path) as server, start(server) as broker:
+        client = Client(drivers["js4"], "websocket", broker.url).connected()
+        enter(server, [client], "a", brokers=1)
+        server.stop()
+        until(lambda: broker.metric("humble_broker_relay_up") == 0)
+        server.start()
+        for channel in ("socket.io#/#a#", "socket.io#/#", "socketio"):
+            server.subscribed(channel, 1)
+        with Node(server.url) as node:
+            for source in (FromNode(node, "emitter"), FromNode(node, "adapter"), FromPython(server.url)):
+                source.emit("data", "a", "again", to=["a"])
+                assert client.wait_for("data") == ["a", "again"]
+                source.emit("broadcast", "to all")
+                assert client.wait_for("broadcast") == ["to all"]
+        client.disconnect()
+
+
 def test_without_being_asked_to_a_broker_hears_no_emitter(drivers, server, sources):
     with Daemon("--set", f"relay.redis.url={server.url}") as broker:
         client = Client(drivers["js4"], "websocket", broker.url).connected()

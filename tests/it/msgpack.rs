@@ -4,6 +4,8 @@ use nix::sys::signal::Signal;
 
 use crate::support::Client;
 use crate::support::Daemon;
+use crate::support::Nodes;
+use crate::support::Redis;
 use crate::support::Way;
 use crate::support::websocket::Incoming;
 
@@ -121,6 +123,44 @@ fn every_value_arrives_byte_for_byte() {
         // So that later broadcasts are not for it.
         publisher.0.send_binary(&packet(b"\x01", b"", b""));
     }
+}
+
+#[test]
+fn a_relay_carries_every_byte_to_other_nodes() {
+    let redis = Redis::start(&[]);
+    let nodes = Nodes::start(&redis.setting(), &["--set", "socketio.parser=msgpack"]);
+    let mut clients: Vec<_> = nodes
+        .0
+        .iter()
+        .zip([Way::WebSocket4, Way::Polling4, Way::WebSocket4])
+        .map(|(node, way)| Packed::connect(node, way))
+        .collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(b"\x92\xa9subscribe\xd9\x01r"), b"\x90");
+        assert_eq!(client.ask(b"\x92\xa9subscribe\x07"), b"\x90");
+    }
+    nodes.await_rooms(2);
+    for sender in 0..clients.len() {
+        for room in [&b"\xa1r"[..], b"\x07", b"\xcd\x00\x07"] {
+            for value in [
+                &b"\xc4\x04\x00\x01\x02\xff"[..],
+                b"\xcb\x3f\xf0\0\0\0\0\0\0",
+                b"\x82\xa1a\x01\xa1a\xd4\x00\x00",
+            ] {
+                clients[sender].emit(&[b"\x93\xa7publish", room, value].concat());
+                for client in &mut clients {
+                    client.expect(&[b"\x93\xa4data", room, value].concat());
+                }
+            }
+        }
+        clients[sender].emit(b"\x92\xa9broadcast\xd9\x02hi");
+        for (number, client) in clients.iter_mut().enumerate() {
+            if number != sender {
+                client.expect(b"\x92\xa9broadcast\xd9\x02hi");
+            }
+        }
+    }
+    assert!(nodes.dropped("in") + nodes.dropped("out") < 0.5);
 }
 
 #[test]
