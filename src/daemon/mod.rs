@@ -50,6 +50,8 @@ use crate::relay::Relay;
 use crate::telemetry::log;
 use crate::telemetry::log::Logger;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::Traffic;
+use crate::wire::departures::Departures;
 use crate::wire::links::Links;
 
 use inherited::Sockets;
@@ -172,8 +174,7 @@ impl Daemon {
             Admin { health, metrics: metrics.clone(), links: links.clone(), live: live.clone() },
             config.admin.metrics,
         );
-        let terms =
-            Terms { entrance: Entrance::default(), live: live.clone(), traffic: metrics.traffic.clone() };
+        let terms = terms(live.clone(), metrics.traffic.clone(), &mut supervisor);
         let [clients, operators] = [Stage::Open; 2].map(watch::Sender::new);
         match admin {
             Some(listener) => {
@@ -279,6 +280,13 @@ fn access(config: &Config, credentials: Option<&Credentials>) -> Result<Arc<Acce
         info!("there is no [access]: whoever reaches the broker may do everything");
     }
     Ok(Arc::new(access))
+}
+
+/// What holds for every connection, and has those whose peers have gone hear of it.
+fn terms(live: live::Current, traffic: Traffic, supervisor: &mut Supervisor) -> Terms {
+    let (departures, departing) = Departures::new();
+    supervisor.spawn("departures", departing.see_off());
+    Terms { entrance: Entrance::default(), live, traffic, departures }
 }
 
 async fn upkeep(metrics: Metrics, gate: Gate) {

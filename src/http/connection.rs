@@ -38,6 +38,7 @@ use crate::http::live::Live;
 use crate::http::peer::Peer;
 use crate::http::reached;
 use crate::telemetry::metrics::Traffic;
+use crate::wire::departures::Departures;
 use crate::wire::guard::Guarded;
 use crate::wire::guard::Kill;
 use crate::wire::linger::Lingering;
@@ -55,6 +56,8 @@ pub struct Terms {
     pub live: Current,
     /// Where its bytes are counted.
     pub traffic: Traffic,
+    /// Where it waits to hear that its peer has gone.
+    pub departures: Departures,
 }
 
 /// A connection that has been accepted.
@@ -77,8 +80,13 @@ impl Arrival {
     async fn enter(self, routes: Router, terms: Terms, mut stage: watch::Receiver<Stage>) {
         let place = Arc::new(self.place);
         let live = terms.live.load_full();
-        let mut stream =
-            Guarded::new(self.socket, Permit::new(place.clone()), live.write_stall, terms.traffic.clone());
+        let mut stream = Guarded::new(
+            self.socket,
+            Permit::new(place.clone()),
+            live.write_stall,
+            terms.traffic.clone(),
+            terms.departures.clone(),
+        );
         let kill = stream.kill().clone();
         let deadline = Instant::now() + live.header_timeout;
         let met = tokio::select! {

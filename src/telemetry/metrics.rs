@@ -61,10 +61,10 @@ impl Metrics {
         gauge!("humble_broker_build_info", "version" => env!("CARGO_PKG_VERSION"), "revision" => revision)
             .set(1);
         Ok(Self {
-            traffic: Traffic {
-                received: counter!("humble_broker_received_bytes_total"),
-                sent: counter!("humble_broker_sent_bytes_total"),
-            },
+            traffic: Traffic::new(
+                counter!("humble_broker_received_bytes_total"),
+                counter!("humble_broker_sent_bytes_total"),
+            ),
             connections: Connections::new(),
             events: Events::new(),
             requests: Requests::default(),
@@ -116,26 +116,29 @@ impl Metrics {
 
 /// Bytes on the wire, both ways, TCP's own not counted.
 #[derive(Clone, Debug)]
-pub struct Traffic {
-    received: Counter,
-    sent: Counter,
-}
+pub struct Traffic(Arc<[Counter; 2]>);
 
 impl Traffic {
+    fn new(received: Counter, sent: Counter) -> Self {
+        Self(Arc::new([received, sent]))
+    }
+
     /// Counts for nobody.
     #[cfg(test)]
     pub(crate) fn unheard() -> Self {
-        Self { received: Counter::noop(), sent: Counter::noop() }
+        Self::new(Counter::noop(), Counter::noop())
     }
 
     /// `bytes` have come in.
     pub fn received(&self, bytes: usize) {
-        self.received.increment(bytes as u64);
+        let [received, _] = &*self.0;
+        received.increment(bytes as u64);
     }
 
     /// `bytes` have gone out.
     pub fn sent(&self, bytes: usize) {
-        self.sent.increment(bytes as u64);
+        let [_, sent] = &*self.0;
+        sent.increment(bytes as u64);
     }
 }
 

@@ -24,6 +24,8 @@ use tokio::time::sleep;
 use crate::telemetry::disconnection::Disconnection;
 use crate::telemetry::metrics::Traffic;
 use crate::wire::backlog::Backlog;
+use crate::wire::departures::Departure;
+use crate::wire::departures::Departures;
 use crate::wire::permit::Permit;
 
 /// How many marks are kept of the bytes that wait, so how exactly their age is known.
@@ -40,6 +42,9 @@ pub struct Guarded<S: Abort> {
     stream: S,
     traffic: Traffic,
     kill: Arc<Kill>,
+    departures: Departures,
+    /// The peer has gone, and the reader has not heard of it yet.
+    departure: Option<Box<Departure>>,
     /// Longest time that a byte may wait to leave.
     write_stall: Duration,
     /// Bytes that the stream was asked to send and has not.
@@ -112,12 +117,27 @@ fn ended() -> io::Error {
 }
 
 impl<S: Abort> Guarded<S> {
-    /// Guards `stream`: its bytes are counted in `traffic`, and none may wait longer than
-    /// `write_stall` to leave. Whoever has the stream in the end, a WebSocket among others, gives
-    /// `permit` back by dropping it.
-    pub fn new(stream: S, permit: Permit, write_stall: Duration, traffic: Traffic) -> Self {
-        let (kill, unsent) = (Arc::default(), Backlog::default());
-        Self { stream, traffic, kill, write_stall, unsent, alarm: None, _permit: permit }
+    /// Guards `stream`: its bytes are counted in `traffic`, none may wait longer than `write_stall` to
+    /// leave, and that the peer has gone is heard of when `departures` say so. Whoever has the stream in the
+    /// end, a WebSocket among others, gives `permit` back by dropping it.
+    pub fn new(
+        stream: S,
+        permit: Permit,
+        write_stall: Duration,
+        traffic: Traffic,
+        departures: Departures,
+    ) -> Self {
+        Self {
+            stream,
+            traffic,
+            kill: Arc::default(),
+            departures,
+            departure: None,
+            write_stall,
+            unsent: Backlog::default(),
+            alarm: None,
+            _permit: permit,
+        }
     }
 
     /// What ends the stream from outside.
@@ -176,12 +196,22 @@ impl<S: AsyncRead + Abort + Unpin> AsyncRead for Guarded<S> {
         if this.kill.cause().is_some() {
             return Poll::Ready(Err(ended()));
         }
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
-            Poll::Ready(read) => {
-                this.traffic.received(buf.filled().len() - before);
-                Poll::Ready(read)
+        if this.departure.is_none() {
+            match Pin::new(&mut this.stream).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) if buf.filled().len() > before || buf.remaining() == 0 => {
+                    this.traffic.received(buf.filled().len() - before);
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(end) => this.departure = Some(Box::new(this.departures.wait(end))),
+                Poll::Pending => return this.kill.poll(&this.kill.reader, cx).map(Err),
             }
-            Poll::Pending => this.kill.poll(&this.kill.reader, cx).map(Err),
+        }
+        match this.departure.as_mut().map(|departure| departure.poll(cx)) {
+            Some(Poll::Ready(end)) => {
+                this.departure = None;
+                Poll::Ready(end)
+            }
+            _ => this.kill.poll(&this.kill.reader, cx).map(Err),
         }
     }
 }
@@ -246,7 +276,7 @@ mod tests {
 
     fn guarded(capacity: usize) -> (Guarded<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(capacity);
-        (Guarded::new(near, Permit::new(()), STALL, Traffic::unheard()), far)
+        (Guarded::new(near, Permit::new(()), STALL, Traffic::unheard(), Departures::new().0), far)
     }
 
     #[tokio::test(start_paused = true)]

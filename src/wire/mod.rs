@@ -4,6 +4,7 @@
 pub mod attachments;
 mod backlog;
 pub mod channel;
+pub mod departures;
 pub mod due;
 pub mod fate;
 pub mod frame;
