@@ -46,8 +46,8 @@ pub use connection::Terms;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many connections are accepted before others have their turn, when a great many come at once. What comes
-/// with one takes about 150 µs, so that is a millisecond or two.
-const TOGETHER: usize = 16;
+/// with one takes about 150 µs, so that is a millisecond.
+const TOGETHER: usize = 8;
 
 /// How far a listener and its connections have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -172,6 +172,7 @@ impl Relay {
     /// Takes what came in an envelope.
     fn receive(&self, payload: Bytes) {
         let metrics = &self.0.metrics;
+        let bytes = payload.len();
         let envelope = match Envelope::read(payload) {
             Ok(envelope) => envelope,
             Err(Unusable::Version) => return metrics.lost_in(Lost::UnknownVersion, 1),
@@ -188,12 +189,13 @@ impl Relay {
             return metrics.lost_in(Lost::Stale, 1);
         }
         let Envelope { room, text, attachments, .. } = envelope;
-        self.pass(Incoming { room, except: Vec::new(), text, attachments });
+        self.pass(bytes, Incoming { room, except: Vec::new(), text, attachments });
     }
 
-    /// Has clients of this node get a message.
-    fn pass(&self, incoming: Incoming) {
-        let bytes = incoming.text.len() + incoming.attachments.iter().map(Bytes::len).sum::<usize>();
+    /// Has clients of this node get a message, which keeps so many bytes in memory: whatever is said to be a
+    /// message counts with all that it was said in, and its parts with their places.
+    fn pass(&self, bytes: usize, incoming: Incoming) {
+        let bytes = bytes + incoming.attachments.len() * size_of::<Bytes>();
         if !self.0.incoming.push(bytes, incoming) {
             self.0.metrics.lost_in(Lost::QueueFull, 1);
         }
@@ -202,5 +204,35 @@ impl Relay {
     /// So many of those that were offered wait no longer.
     fn settled(&self, messages: usize) {
         self.0.pending.fetch_sub(messages, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_heard_counts_with_all_that_it_takes_in_memory() {
+        let config: config::Relay = toml::from_str("queue_size = \"1 MB\"").unwrap();
+        let heard = |room: &Option<Room>, attachments: &VecDeque<Bytes>, sequence| {
+            let envelope = Envelope {
+                node: Node::random(),
+                sequence,
+                encoding: Encoding::Json,
+                room: room.clone(),
+                text: Bytes::from_static(b"hardly any"),
+                attachments: attachments.clone(),
+            };
+            envelope.write()
+        };
+        let long = Some(Room::Text("x".repeat(600_000).into()));
+        let many: VecDeque<_> = vec![Bytes::new(); 20_000].into();
+        for (room, attachments) in [(long, VecDeque::new()), (None, many)] {
+            let (relay, _link, mut incoming) = Relay::new(&config, Encoding::Json, 1000, Metrics::new());
+            for sequence in 1..=3 {
+                relay.receive(heard(&room, &attachments, sequence));
+            }
+            assert_eq!(incoming.take(9, usize::MAX).await.len(), 1);
+        }
     }
 }

@@ -94,7 +94,7 @@ impl Lost {
 }
 
 impl Relay {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let queued = |direction| gauge!("humble_broker_relay_queue_messages", "direction" => direction);
         let lost = |direction| {
             Lost::ALL.map(|lost| {

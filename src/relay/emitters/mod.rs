@@ -113,7 +113,7 @@ impl Emitters {
             node::read(payload, output)
         };
         match incoming {
-            Ok(incoming) => relay.pass(incoming),
+            Ok(incoming) => relay.pass(payload.len() + incoming.text.len(), incoming),
             Err(lost) => relay.unusable(lost),
         }
     }
