@@ -242,6 +242,7 @@ fn a_server_that_is_killed_and_comes_back_costs_local_clients_nothing() {
         traffic.until(|traffic| traffic.here.metric(UP).abs() < 1e-9);
         server.restart();
         let took = traffic.until_it_arrives();
+        eprintln!("heard again {took:?} after the restart");
         assert!(took < RESUMED, "{took:?}");
     }
     traffic.end();
@@ -267,6 +268,7 @@ fn a_server_that_stands_still_costs_local_clients_nothing() {
     traffic.until(|traffic| traffic.here.metric(UP).abs() < 1e-9 && there.metric(UP).abs() < 1e-9);
     server.signal(Signal::SIGCONT);
     let took = traffic.until_it_arrives();
+    eprintln!("heard again {took:?} after it went on");
     assert!(took < RESUMED, "{took:?}");
     assert!(lost(&here) > 0.5);
     traffic.end();
@@ -290,6 +292,7 @@ fn of_a_cluster_of_servers_one_may_be_killed() {
     traffic.until_it_arrives();
     first.kill();
     let took = traffic.until_it_arrives();
+    eprintln!("heard again {took:?} after one was killed");
     assert!(took < RESUMED, "{took:?}");
     first.restart();
     traffic.until_it_arrives();
