@@ -2,6 +2,7 @@
 
 mod settings;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures_util::future::try_join;
 use futures_util::future::try_join_all;
 use redis::AsyncConnectionConfig;
 use redis::Cmd;
+use redis::Pipeline;
 use redis::PushInfo;
 use redis::PushKind;
 use redis::RedisError;
@@ -92,7 +94,7 @@ impl Connection {
         };
         match &self.way {
             Way::Single(connection) if !parcels.is_empty() => {
-                let mut pipeline = redis::Pipeline::with_capacity(parcels.len());
+                let mut pipeline = Pipeline::with_capacity(parcels.len());
                 for parcel in parcels {
                     pipeline.add_command(publish("PUBLISH", parcel)).ignore();
                 }
@@ -100,10 +102,16 @@ impl Connection {
             }
             Way::Single(_) => Ok(()),
             Way::Cluster(connection) => {
-                // They are sent in this order; each server answers for itself.
-                let each = parcels.iter().map(|parcel| async {
-                    publish("SPUBLISH", parcel).exec_async(&mut connection.clone()).await
-                });
+                // The library sends what it is given at once in any order, but for what is in one pipeline, which
+                // may only hold what belongs to one slot.
+                let mut channels = HashMap::<_, Pipeline>::new();
+                for parcel in parcels {
+                    let pipeline = channels.entry(parcel.room.as_ref()).or_default();
+                    pipeline.add_command(publish("SPUBLISH", parcel)).ignore();
+                }
+                let each = channels
+                    .values()
+                    .map(|pipeline| async { pipeline.exec_async(&mut connection.clone()).await });
                 try_join_all(each).await.map(drop).map_err(told)
             }
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rcgen::DnType;
 
+use crate::relay::assert_all_arrive_in_order;
 use crate::support::Client;
 use crate::support::DEADLINE;
 use crate::support::Daemon;
@@ -174,6 +175,15 @@ fn a_cluster_carries_messages_by_slot_and_one_of_it_may_be_restarted() {
     nodes.await_connected();
     nodes.await_rooms(ROOMS);
     await_heard(&mut clients, &rooms);
+}
+
+#[test]
+fn a_cluster_carries_what_is_published_to_a_room_in_order_and_once() {
+    let servers = cluster();
+    let url = format!("relay.redis.url='redis://127.0.0.1:{}'", servers[0].port);
+    let nodes = Nodes::start(&url, &["--set", "relay.redis.cluster=true"]);
+    assert_all_arrive_in_order(&nodes, &[r#""a""#]);
+    assert!(nodes.dropped("in") + nodes.dropped("out") < 0.5);
 }
 
 /// Publishes from one node until another hears of all these rooms: until the servers have found each other,
