@@ -69,6 +69,18 @@ pub struct Redis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<String>,
 
+    /// User of the access control list of the sentinels.
+    ///
+    /// Default: none, their default user. Takes effect: at restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel_username: Option<String>,
+
+    /// File with the password of the sentinels, and nothing else. It is read whenever a connection is made.
+    ///
+    /// Default: none. Takes effect: at restart; what is in it, with the next connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel_password_file: Option<FilePath>,
+
     /// Whether `url` is of nodes of a cluster, which tell of the others. Sharded pub/sub is used.
     ///
     /// Default: `false`. Takes effect: at restart.
@@ -210,55 +222,80 @@ impl Relay {
                 "there is nothing that could be; write `[relay.redis]` or `[relay.nats]`",
             );
         }
-        if let Some(redis) = &self.redis {
-            if redis.cluster && redis.sentinel.is_some() {
-                return at(&["redis", "cluster"], "`sentinel` is set too; write one of them");
-            }
-            if redis.url.iter().count() > 1 && !redis.cluster && redis.sentinel.is_none() {
-                let message =
-                    "several addresses are those of sentinels or of a cluster; write `sentinel` or `cluster`";
-                return at(&["redis", "url"], message);
-            }
-            if redis.url.iter().any(|url| url.encrypted != redis.url.iter().all(|url| url.encrypted)) {
-                return at(&["redis", "url"], "write `rediss://` for all of them, or for none");
-            }
-            if redis.tls.is_some() && !redis.url.iter().any(|url| url.encrypted) {
-                return at(&["redis", "tls"], "it is of no use without TLS; write `rediss://` in `url`");
-            }
-            if redis.cluster && redis.url.iter().any(|url| url.database != 0) {
-                return at(&["redis", "url"], "a cluster has no databases; leave the number out");
-            }
+        if let Some((key, message)) = self.redis.as_ref().and_then(Redis::contradiction) {
+            return at(&["redis", key], message);
         }
-        if let Some(nats) = &self.nats {
-            let ways = [nats.credentials_file.is_some(), nats.nkey_file.is_some(), nats.username.is_some()];
-            if ways.into_iter().filter(|is_set| *is_set).count() > 1 {
-                return at(
-                    &["nats"],
-                    "write `credentials_file`, `nkey_file` or `username`, and one of them only",
-                );
-            }
-            let of_token = |letter: u8| letter.is_ascii_alphanumeric() || b"-_".contains(&letter);
-            let is_token = |token: &str| !token.is_empty() && token.bytes().all(of_token);
-            if nats.prefix.len() > PREFIX || !nats.prefix.split('.').all(is_token) {
-                let form = "write up to 256 letters, digits, `-` and `_`, perhaps with dots between them";
-                return at(
-                    &["nats", "prefix"],
-                    &format!("`{}` is not the beginning of a subject; {form}", nats.prefix),
-                );
-            }
-            if nats.username.is_some() != nats.password_file.is_some() {
-                return at(&["nats"], "`username` and `password_file` are of no use without each other");
-            }
-        }
-        let tls = [("redis", self.redis.as_ref().and_then(|redis| redis.tls.as_ref()))];
-        for (name, tls) in
-            tls.into_iter().chain([("nats", self.nats.as_ref().and_then(|nats| nats.tls.as_ref()))])
-        {
-            if tls.is_some_and(|tls| tls.certificate.is_some() != tls.key.is_some()) {
-                return at(&[name, "tls"], "`certificate` and `key` are of no use without each other");
-            }
+        if let Some((keys, message)) = self.nats.as_ref().and_then(Nats::contradiction) {
+            return at(&[&["nats"], keys].concat(), &message);
         }
         None
+    }
+}
+
+impl Redis {
+    /// What is wrong between keys, and at which.
+    fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        let is_encrypted = self.url.iter().any(|url| url.encrypted);
+        if self.cluster && self.sentinel.is_some() {
+            return Some(("cluster", "`sentinel` is set too; write one of them"));
+        }
+        if self.sentinel.is_none() {
+            let message = "it is of no use without `sentinel`";
+            if self.sentinel_username.is_some() {
+                return Some(("sentinel_username", message));
+            }
+            if self.sentinel_password_file.is_some() {
+                return Some(("sentinel_password_file", message));
+            }
+        }
+        if self.url.iter().count() > 1 && !self.cluster && self.sentinel.is_none() {
+            let message =
+                "several addresses are those of sentinels or of a cluster; write `sentinel` or `cluster`";
+            return Some(("url", message));
+        }
+        if self.url.iter().any(|url| url.encrypted != is_encrypted) {
+            return Some(("url", "write `rediss://` for all of them, or for none"));
+        }
+        if self.cluster && self.url.iter().any(|url| url.database != 0) {
+            return Some(("url", "a cluster has no databases; leave the number out"));
+        }
+        if self.tls.is_some() && !is_encrypted {
+            return Some(("tls", "it is of no use without TLS; write `rediss://` in `url`"));
+        }
+        Some(("tls", self.tls.as_ref()?.contradiction()?))
+    }
+}
+
+impl Nats {
+    /// What is wrong between keys, and at which.
+    fn contradiction(&self) -> Option<(&'static [&'static str], String)> {
+        let ways = [self.credentials_file.is_some(), self.nkey_file.is_some(), self.username.is_some()];
+        if ways.into_iter().filter(|is_set| *is_set).count() > 1 {
+            let message = "write `credentials_file`, `nkey_file` or `username`, and one of them only";
+            return Some((&[], message.to_owned()));
+        }
+        let of_token = |letter: u8| letter.is_ascii_alphanumeric() || b"-_".contains(&letter);
+        let is_token = |token: &str| !token.is_empty() && token.bytes().all(of_token);
+        if self.prefix.len() > PREFIX || !self.prefix.split('.').all(is_token) {
+            let form = "write up to 256 letters, digits, `-` and `_`, perhaps with dots between them";
+            return Some((
+                &["prefix"],
+                format!("`{}` is not the beginning of a subject; {form}", self.prefix),
+            ));
+        }
+        if self.username.is_some() != self.password_file.is_some() {
+            let message = "`username` and `password_file` are of no use without each other";
+            return Some((&[], message.to_owned()));
+        }
+        Some((&["tls"], self.tls.as_ref()?.contradiction()?.to_owned()))
+    }
+}
+
+impl RelayTls {
+    /// What is wrong between keys.
+    fn contradiction(&self) -> Option<&'static str> {
+        let is_half = self.certificate.is_some() != self.key.is_some();
+        is_half.then_some("`certificate` and `key` are of no use without each other")
     }
 }
 
@@ -290,4 +327,40 @@ fn emitter_key() -> String {
 
 fn python_channel() -> String {
     "socketio".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        const REDIS: &str = "redis.url='redis://a'\n";
+        const NATS: &str = "nats.servers='nats://a'\n";
+        let refused = |text: &str| {
+            let relay: Relay = toml::from_str(text).unwrap();
+            relay.contradiction().is_some()
+        };
+        for text in [REDIS, NATS, "redis={ url = ['rediss://a', 'rediss://b'], cluster = true, tls = {} }"] {
+            assert!(!refused(text), "{text}");
+        }
+        for text in [
+            "required=true",
+            &[REDIS, NATS].concat(),
+            "redis={ url = ['redis://a', 'redis://b'] }",
+            "redis={ url = ['redis://a', 'rediss://b'], cluster = true }",
+            "redis={ url = 'redis://a/1', cluster = true }",
+            &[REDIS, "redis.cluster=true\nredis.sentinel='b'"].concat(),
+            &[REDIS, "redis.sentinel_username='b'"].concat(),
+            &[REDIS, "redis.sentinel_password_file='b'"].concat(),
+            &[REDIS, "redis.tls={}"].concat(),
+            "redis={ url = 'rediss://a', tls = { key = 'b' } }",
+            &[NATS, "nats.tls={ certificate = 'b' }"].concat(),
+            &[NATS, "nats.nkey_file='b'\nnats.credentials_file='b'"].concat(),
+            &[NATS, "nats.username='b'"].concat(),
+            &[NATS, "nats.prefix='a..b'"].concat(),
+        ] {
+            assert!(refused(text), "{text}");
+        }
+    }
 }

@@ -28,14 +28,16 @@ use crate::relay::redis::told;
 pub(super) struct Settings<'a> {
     config: &'a config::Redis,
     password: Option<String>,
+    sentinel_password: Option<String>,
     certificates: TlsCertificates,
 }
 
 impl<'a> Settings<'a> {
     /// Reads the files that the configuration names.
     pub(super) fn read(config: &'a config::Redis) -> Result<Self, Failure> {
-        let password = config.password_file.as_ref();
-        let password = password.map(|file| files::password("relay.redis.password_file", file)).transpose()?;
+        let password = |name: &str, file: Option<&FilePath>| {
+            file.map(|file| files::password(&format!("relay.redis.{name}"), file)).transpose()
+        };
         let tls = config.tls.as_ref();
         let read = |name: &str, file: Option<&FilePath>| {
             file.map(|file| file.read(&format!("relay.redis.tls.{name}"))).transpose()
@@ -45,7 +47,12 @@ impl<'a> Settings<'a> {
         let key = read("key", tls.and_then(|tls| tls.key.as_ref()))?;
         let client_tls =
             certificate.zip(key).map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
-        Ok(Self { config, password, certificates: TlsCertificates { client_tls, root_cert } })
+        Ok(Self {
+            config,
+            password: password("password_file", config.password_file.as_ref())?,
+            sentinel_password: password("sentinel_password_file", config.sentinel_password_file.as_ref())?,
+            certificates: TlsCertificates { client_tls, root_cert },
+        })
     }
 
     /// A client of the server: the one at the address, or the one that sentinels know.
@@ -60,6 +67,12 @@ impl<'a> Settings<'a> {
         }
         if let Some(password) = &self.password {
             builder = builder.set_client_to_redis_password(password);
+        }
+        if let Some(username) = &self.config.sentinel_username {
+            builder = builder.set_client_to_sentinel_username(username);
+        }
+        if let Some(password) = &self.sentinel_password {
+            builder = builder.set_client_to_sentinel_password(password);
         }
         if self.is_encrypted() {
             builder = builder

@@ -221,8 +221,15 @@ fn sentinels_tell_where_the_primary_is_and_where_another_is_when_it_fails() {
     sentinel.await_ask("SENTINEL CKQUORUM main", "+OK");
     // It asks the primary for its replicas now and then.
     sentinel.await_ask("SENTINEL REPLICAS main", "*1");
+    // It lets nobody in but a user with few rights; the servers it tells of are open to all.
+    sentinel.await_ask("ACL SETUSER asking on >secret -@all +role +sentinel|masters", "+OK");
+    sentinel.await_ask("ACL SETUSER default off", "+OK");
     let url = format!("relay.redis.url='redis://127.0.0.1:{}'", sentinel.port);
-    let nodes = Nodes::start_each(&url, [&["--set", "relay.redis.sentinel='main'"][..]; 2]);
+    let password = folder.path().join("password");
+    fs::write(&password, "secret").unwrap();
+    let password = format!("relay.redis.sentinel_password_file='{}'", password.display());
+    let name = ["--set", "relay.redis.sentinel='main'", "--set", "relay.redis.sentinel_username='asking'"];
+    let nodes = Nodes::start_each(&url, [&[&name[..], &["--set", &password]].concat()[..]; 2]);
     assert_they_reach_each_other(&nodes, &["1"]);
     primary.kill();
     for node in &nodes.0 {
