@@ -413,7 +413,7 @@ mod tests {
 
     /// The section files, and of each key what its documentation says.
     fn documented() -> Vec<(String, String, String)> {
-        let (_, relay) = include_str!("relay.rs").split_once("pub struct Relay {").unwrap();
+        let (_, relay) = include_str!("relay/mod.rs").split_once("pub struct Relay {").unwrap();
         let sections = [
             ("server", include_str!("server.rs")),
             ("server.tls", include_str!("tls.rs")),

@@ -109,14 +109,18 @@ impl Interest {
         heard.hear(envelope.node, envelope.sequence)
     }
 
-    /// Whether messages for `room`, or for everyone, are to come now.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only a cluster of Redis takes it back"))]
-    pub(super) fn is_subscribed(&self, room: Option<&Room>) -> bool {
-        let table = self.table();
-        match room {
-            None => table.is_followed,
-            Some(room) => table.rooms.get(room).is_some_and(|entry| entry.is_subscribed),
+    /// The server has ended the subscription to `room` by itself: if it is wanted, it is subscribed to again.
+    /// Says whether there was one.
+    pub(super) fn unsubscribed(&self, room: &Room) -> bool {
+        let mut table = self.table();
+        let was_subscribed =
+            table.rooms.get_mut(room).is_some_and(|entry| std::mem::take(&mut entry.is_subscribed));
+        if was_subscribed {
+            table.joined.push(room.clone());
+            drop(table);
+            self.changed.notify_one();
         }
+        was_subscribed
     }
 
     /// A connection is there, at whose other end nothing is subscribed to.
@@ -278,6 +282,29 @@ mod tests {
         assert_eq!(changes(&interest).await, unsubscribe(&["a"]));
         interest.joined(&room("a"));
         assert_eq!(changes(&interest).await, subscribe(&["a"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_server_says_no_more_of_is_subscribed_to_again_if_somebody_is_there() {
+        let interest = followed();
+        for name in ["a", "b"] {
+            interest.joined(&room(name));
+            assert_eq!(changes(&interest).await, subscribe(&[name]));
+        }
+        interest.left(&room("b"));
+        for (name, expected) in [("a", true), ("a", false), ("b", true), ("c", false)] {
+            assert_eq!(interest.unsubscribed(&room(name)), expected, "{name}");
+        }
+        assert_eq!(changes(&interest).await, subscribe(&["a"]));
+        interest.joined(&room("b"));
+        assert_eq!(changes(&interest).await, subscribe(&["b"]));
+        advance(LINGER * 2).await;
+        assert_eq!(changes(&interest).await, Changes::default(), "somebody is there");
+        interest.left(&room("a"));
+        assert!(interest.unsubscribed(&room("a")));
+        advance(LINGER * 2).await;
+        assert_eq!(changes(&interest).await, Changes::default(), "it is not subscribed to any more");
+        assert_eq!(lengths(&interest), [1, 0, 0]);
     }
 
     #[tokio::test(start_paused = true)]

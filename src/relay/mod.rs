@@ -4,7 +4,7 @@
 //! connected to, and may be late, or lost, when that server is.
 
 #![cfg_attr(
-    not(any(feature = "nats", feature = "redis")),
+    not(any(feature = "nats", feature = "redis", test)),
     expect(dead_code, reason = "nothing comes in a build without either")
 )]
 
@@ -198,6 +198,14 @@ impl Relay {
         let bytes = bytes + incoming.attachments.len() * size_of::<Bytes>();
         if !self.0.incoming.push(bytes, incoming) {
             self.0.metrics.lost_in(Lost::QueueFull, 1);
+        }
+    }
+
+    /// The server has ended the subscription to `room`, by itself or because it was asked to.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only a cluster of Redis does so"))]
+    fn unsubscribed(&self, room: &Room) {
+        if self.0.interest.unsubscribed(room) {
+            self.0.metrics.subscriptions.decrement(1);
         }
     }
 

@@ -17,7 +17,7 @@ const FLOORS: [(u8, &[&str]); 9] = [
 ];
 
 /// What only these modules may name. A crate stands for its family, `hyper` for `hyper_util` too.
-const SEAMS: [(&str, &[&str]); 21] = [
+const SEAMS: [(&str, &[&str]); 22] = [
     (
         "socketioxide",
         &["broker::admit", "broker::dispatch", "broker::engine", "broker::shown", "broker::sockets"],
@@ -34,6 +34,7 @@ const SEAMS: [(&str, &[&str]); 21] = [
     ("rmp_serde", &["broker::message", "broker::shown", "relay::emitters::properties"]),
     // A module is called as the crate.
     ("redis", &["config", "relay", "relay::redis", "relay::connection", "relay::emitters"]),
+    ("crc", &["relay::redis::slots"]),
     ("ipnet", &["config::proxies"]),
     ("tracing_journald", &["telemetry::journal"]),
     ("metrics_process", &["telemetry::runtime"]),

@@ -1,23 +1,20 @@
 //! Redis and Valkey: a connection to one server, to one found through sentinels, or to a cluster.
 
+mod cluster;
 mod settings;
+mod slots;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join;
-use futures_util::future::try_join_all;
 use redis::AsyncConnectionConfig;
-use redis::Cmd;
 use redis::Pipeline;
 use redis::PushInfo;
 use redis::PushKind;
 use redis::RedisError;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::cluster_async::ClusterConnection;
 use tokio::sync::Notify;
 
 use crate::config;
@@ -29,6 +26,7 @@ use crate::relay::connection::Parcel;
 use crate::relay::emitters::Emitters;
 use crate::relay::files;
 
+use cluster::Cluster;
 use settings::Settings;
 
 /// A connection, over which all goes both ways.
@@ -45,7 +43,7 @@ enum Way {
     /// All at one server.
     Single(MultiplexedConnection),
     /// Each at the server that has its slot: what is published in one place is heard in one place.
-    Cluster(ClusterConnection),
+    Cluster(Cluster),
 }
 
 impl Connection {
@@ -65,17 +63,16 @@ impl Connection {
             }
         };
         let settings = Settings::read(config).map_err(|failure| failure.to_string())?;
+        // The link is patient, in its own way.
+        let options = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_push_sender(heard);
         let way = if config.cluster {
-            let client = settings.cluster(patience)?.push_sender(heard).build().map_err(told)?;
-            Way::Cluster(client.get_async_connection().await.map_err(told)?)
+            Way::Cluster(Cluster::open(&settings, patience, &options).await?)
         } else {
-            // The link is patient, in its own way.
-            let patience = AsyncConnectionConfig::new()
-                .set_connection_timeout(None)
-                .set_response_timeout(None)
-                .set_push_sender(heard);
-            let client = settings.client().await?;
-            let connection = client.get_multiplexed_async_connection_with_config(&patience).await;
+            let connection =
+                settings.client().await?.get_multiplexed_async_connection_with_config(&options).await;
             Way::Single(connection.map_err(told)?)
         };
         Ok(Self { way, prefix: config.prefix.clone(), broken, emitters })
@@ -87,33 +84,18 @@ impl Connection {
     }
 
     pub(super) async fn publish(&self, parcels: &[Parcel]) -> Result<(), Broken> {
-        let publish = |command, parcel: &Parcel| {
-            let mut publish = Cmd::new();
-            publish.arg(command).arg(self.channel(parcel.room.as_ref())).arg(&parcel.envelope[..]);
-            publish
-        };
+        let messages =
+            parcels.iter().map(|parcel| (self.channel(parcel.room.as_ref()), &parcel.envelope[..]));
         match &self.way {
             Way::Single(connection) if !parcels.is_empty() => {
                 let mut pipeline = Pipeline::with_capacity(parcels.len());
-                for parcel in parcels {
-                    pipeline.add_command(publish("PUBLISH", parcel)).ignore();
+                for (channel, envelope) in messages {
+                    pipeline.cmd("PUBLISH").arg(channel).arg(envelope).ignore();
                 }
                 pipeline.exec_async(&mut connection.clone()).await.map_err(told)
             }
             Way::Single(_) => Ok(()),
-            Way::Cluster(connection) => {
-                // The library sends what it is given at once in any order, but for what is in one pipeline, which
-                // may only hold what belongs to one slot.
-                let mut channels = HashMap::<_, Pipeline>::new();
-                for parcel in parcels {
-                    let pipeline = channels.entry(parcel.room.as_ref()).or_default();
-                    pipeline.add_command(publish("SPUBLISH", parcel)).ignore();
-                }
-                let each = channels
-                    .values()
-                    .map(|pipeline| async { pipeline.exec_async(&mut connection.clone()).await });
-                try_join_all(each).await.map(drop).map_err(told)
-            }
+            Way::Cluster(cluster) => cluster.publish(messages).await,
         }
     }
 
@@ -136,39 +118,27 @@ impl Connection {
         let ping = redis::cmd("PING");
         match &self.way {
             Way::Single(connection) => ping.exec_async(&mut connection.clone()).await.map_err(told),
-            Way::Cluster(connection) => ping.exec_async(&mut connection.clone()).await.map_err(told),
+            Way::Cluster(cluster) => cluster.ping().await,
         }
     }
 
     /// Changes what is subscribed to: the nodes' own channels, and those of emitters, which never publish to one
     /// server of a cluster alone.
     async fn change(&self, change: Change, own: Vec<String>, emitters: Vec<String>) -> Result<(), Broken> {
-        match &self.way {
-            Way::Single(connection) => {
-                let (mut connection, channels) = (connection.clone(), [own, emitters].concat());
+        let (mut connection, channels) = match &self.way {
+            Way::Single(connection) => (connection.clone(), [own, emitters].concat()),
+            Way::Cluster(cluster) => {
                 match change {
-                    Change::Subscribe => connection.subscribe(channels).await,
-                    Change::Unsubscribe => connection.unsubscribe(channels).await,
+                    Change::Subscribe => cluster.subscribe(own).await?,
+                    Change::Unsubscribe => cluster.unsubscribe(own).await?,
                 }
+                (cluster.any()?, emitters)
             }
-            Way::Cluster(connection) => {
-                let each = own.iter().map(|channel| async move {
-                    let mut connection = connection.clone();
-                    match change {
-                        Change::Subscribe => connection.ssubscribe(channel).await,
-                        Change::Unsubscribe => connection.sunsubscribe(channel).await,
-                    }
-                });
-                let everywhere = async {
-                    let mut connection = connection.clone();
-                    match change {
-                        _ if emitters.is_empty() => Ok(()),
-                        Change::Subscribe => connection.subscribe(&emitters).await,
-                        Change::Unsubscribe => connection.unsubscribe(&emitters).await,
-                    }
-                };
-                try_join(try_join_all(each), everywhere).await.map(drop)
-            }
+        };
+        match change {
+            _ if channels.is_empty() => Ok(()),
+            Change::Subscribe => connection.subscribe(channels).await,
+            Change::Unsubscribe => connection.unsubscribe(channels).await,
         }
         .map_err(told)
     }
@@ -218,28 +188,27 @@ fn hear(relay: &Relay, broken: &Notify, own: &str, emitters: Option<&Emitters>, 
                 _ => {}
             }
         }
-        // Another server of the cluster has the slot now, and this one says no more of it.
         PushKind::SUnsubscribe => {
-            if let Some(Value::BulkString(channel)) = push.data.first()
-                && is_wanted(relay, own, channel)
-            {
-                broken.notify_one();
+            if let Some(Value::BulkString(channel)) = push.data.first() {
+                hear_no_more(relay, broken, own, channel);
             }
         }
         _ => {}
     }
 }
 
-/// Whether messages of this channel are to come.
-fn is_wanted(relay: &Relay, own: &str, channel: &[u8]) -> bool {
+/// A server says no more of this channel: another one of the cluster has its slot now, or nobody wants to hear of it.
+fn hear_no_more(relay: &Relay, broken: &Notify, own: &str, channel: &[u8]) {
     let name = std::str::from_utf8(channel).ok().and_then(|channel| channel.strip_prefix(own));
     let room = match name.map(|name| name.split_once(':').ok_or(name)) {
-        Some(Err("everyone")) => None,
+        Some(Err("everyone")) => return broken.notify_one(),
         Some(Ok(("text", name))) => Some(Room::Text(name.into())),
         Some(Ok(("integer", name))) => name.parse().ok().map(Room::Integer),
-        _ => return false,
+        _ => None,
     };
-    relay.0.interest.is_subscribed(room.as_ref())
+    if let Some(room) = room {
+        relay.unsubscribed(&room);
+    }
 }
 
 /// Reads every file that the configuration names.

@@ -1,7 +1,5 @@
 //! How servers of Redis are reached: addresses, who this node is, and TLS, as files say now.
 
-use std::time::Duration;
-
 use redis::Client;
 use redis::ClientTlsConfig;
 use redis::ConnectionAddr;
@@ -11,17 +9,15 @@ use redis::ProtocolVersion;
 use redis::RedisConnectionInfo;
 use redis::TlsCertificates;
 use redis::TlsMode;
-use redis::cluster::ClusterClient;
-use redis::cluster::ClusterClientBuilder;
 use redis::sentinel::SentinelClientBuilder;
 use redis::sentinel::SentinelServerType;
 
 use crate::config;
 use crate::config::FilePath;
-use crate::config::RedisUrl;
 use crate::failure::Failure;
 use crate::relay::connection::Broken;
 use crate::relay::files;
+use crate::relay::redis::slots::Address;
 use crate::relay::redis::told;
 
 /// What it takes to connect.
@@ -58,7 +54,7 @@ impl<'a> Settings<'a> {
     /// A client of the server: the one at the address, or the one that sentinels know.
     pub(super) async fn client(&self) -> Result<Client, Broken> {
         let Some(name) = &self.config.sentinel else { return self.direct() };
-        let sentinels = self.config.url.iter().map(address);
+        let sentinels = self.config.url.iter().map(|url| address(&url.host, url.port, url.encrypted));
         let mut builder =
             SentinelClientBuilder::new(sentinels, name, SentinelServerType::Master).map_err(told)?;
         builder = builder.set_client_to_redis_protocol(ProtocolVersion::RESP3);
@@ -83,31 +79,20 @@ impl<'a> Settings<'a> {
         builder.build().map_err(told)?.async_get_client().await.map_err(told)
     }
 
-    /// What makes a client of a cluster, which answers within `patience`.
-    pub(super) fn cluster(&self, patience: Duration) -> Result<ClusterClientBuilder, Broken> {
-        let nodes = self.config.url.iter().map(|url| address(url).into_connection_info().map_err(told));
-        let mut builder = ClusterClient::builder(nodes.collect::<Result<Vec<_>, _>>()?)
-            .use_protocol(ProtocolVersion::RESP3)
-            .connection_timeout(patience)
-            .response_timeout(patience)
-            // Whether and when it is tried again is for the link to say.
-            .retries(0);
-        if let Some(username) = &self.config.username {
-            builder = builder.username(username);
-        }
-        if let Some(password) = &self.password {
-            builder = builder.password(password);
-        }
-        if self.is_encrypted() {
-            builder = builder.tls(TlsMode::Secure).certs(self.certificates.clone());
-        }
-        Ok(builder)
+    /// The addresses of the configuration.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.config.url.iter().map(|url| (url.host.clone(), url.port))
     }
 
     fn direct(&self) -> Result<Client, Broken> {
         let url = self.config.url.iter().next().ok_or("there is no address")?;
-        let information = address(url).into_connection_info().map_err(told)?;
-        let information: ConnectionInfo = information.set_redis_settings(self.login(url.database));
+        self.at(&url.host, url.port, url.database)
+    }
+
+    /// A client of the server that is there.
+    pub(super) fn at(&self, host: &str, port: u16, database: u16) -> Result<Client, Broken> {
+        let information = address(host, port, self.is_encrypted()).into_connection_info().map_err(told)?;
+        let information: ConnectionInfo = information.set_redis_settings(self.login(database));
         if self.is_encrypted() {
             Client::build_with_tls(information, self.certificates.clone()).map_err(told)
         } else {
@@ -134,9 +119,9 @@ impl<'a> Settings<'a> {
     }
 }
 
-fn address(url: &RedisUrl) -> ConnectionAddr {
-    let (host, port) = (url.host.clone(), url.port);
-    if url.encrypted {
+fn address(host: &str, port: u16, is_encrypted: bool) -> ConnectionAddr {
+    let host = host.to_owned();
+    if is_encrypted {
         ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
     } else {
         ConnectionAddr::Tcp(host, port)
