@@ -28,7 +28,7 @@ use crate::relay::redis::told;
 
 /// How often a request is sent after a slot that moves meanwhile.
 const ROUNDS: u32 = 5;
-/// What it waits for the second time, and each time as much more: not all servers hear of it at once.
+/// What it waits before the third time, and each time as much more: not all servers hear of it at once.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections to the servers of a cluster.
@@ -95,7 +95,7 @@ impl Cluster {
         let request = |(channel, message)| Request { channel, message: Some(message) };
         let mut requests: Vec<_> = messages.map(request).collect();
         for round in 0..ROUNDS {
-            sleep(PAUSE * round.saturating_sub(1)).await;
+            pause_before(round).await;
             let mut again = HashSet::new();
             for reply in self.ask("SPUBLISH", &requests, |server| &server.publishing).await? {
                 if self.has_moved(&reply)? {
@@ -115,7 +115,7 @@ impl Cluster {
     pub(super) async fn subscribe(&self, channels: Vec<String>) -> Result<(), Broken> {
         let mut requests = about(channels);
         for round in 0..ROUNDS {
-            sleep(PAUSE * round.saturating_sub(1)).await;
+            pause_before(round).await;
             let mut confirmed = HashSet::new();
             for reply in self.ask("SSUBSCRIBE", &requests, |server| &server.listening).await? {
                 self.has_moved(&reply)?;
@@ -241,6 +241,13 @@ async fn ask_for_slots(
     let mut connection = connect(settings, address, options).await?;
     let answer = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await.map_err(told)?;
     Slots::read(&answer, &address.0).ok_or_else(|| "it does not say who has which slots".to_owned())
+}
+
+async fn pause_before(round: u32) {
+    // To wait for no time at all takes a millisecond.
+    if let Some(pauses @ 1..) = round.checked_sub(1) {
+        sleep(PAUSE * pauses).await;
+    }
 }
 
 async fn ping(connection: &MultiplexedConnection) -> Result<(), Broken> {
