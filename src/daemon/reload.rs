@@ -130,7 +130,8 @@ fn report(reloaded: &Reloaded, disconnected: usize) -> String {
 
 fn changes(reloaded: &Reloaded, disconnected: usize) -> String {
     let keys = match &reloaded.changed[..] {
-        [] => "no key has changed".to_owned(),
+        [] if reloaded.needs_restart.is_empty() => "no key has changed".to_owned(),
+        [] => "nothing has changed that can while it runs".to_owned(),
         keys => format!("changed {}", keys.join(", ")),
     };
     // What a file says may have changed, and with it who is allowed.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls_native_certs::load_native_certs;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::Error;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -32,7 +33,10 @@ pub(super) fn connector(section: &str, config: Option<&RelayTls>) -> Result<TlsC
             let text = key.read(&at("key"))?;
             let none = "it has no private key in PEM that is not encrypted";
             let own = PrivateKeyDer::from_pem_slice(&text).map_err(|_| unusable(&at("key"), key, &none))?;
-            builder.with_client_auth_cert(chain, own).map_err(|error| unusable(&at("key"), key, &error))?
+            builder.with_client_auth_cert(chain, own).map_err(|error| match error {
+                Error::InvalidCertificate(_) => unusable(&at("certificate"), certificate, &error),
+                _ => unusable(&at("key"), key, &error),
+            })?
         }
     };
     Ok(TlsConnector::from(Arc::new(config)))

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::relay::Outgoing;
 use crate::relay::Relay;
 use crate::relay::backoff::Backoff;
+use crate::relay::backoff::LONGEST;
 use crate::relay::connection::Broken;
 use crate::relay::connection::Connection;
 use crate::relay::connection::Parcel;
@@ -38,6 +39,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ENVELOPE: usize = 2048;
 /// A connection that lasts as long was a good one: the next attempt does not wait for longer.
 const GOOD: Duration = Duration::from_secs(5);
+
+/// How long other nodes take to connect and to subscribe, once they try.
+const RETURN: Duration = Duration::from_millis(200);
+/// Reasons that are told of one outage.
+const REASONS: usize = 8;
 
 /// What carries messages between this node and the server.
 pub struct Link {
@@ -64,16 +70,29 @@ impl Link {
         if !self.config.required {
             return Ok(());
         }
-        let connection = self.connect().await;
-        let unreachable = |broken| Failure::Unavailable(format!("cannot reach the relay: {broken}"));
-        self.connection = Some(connection.map_err(unreachable)?);
-        Ok(())
+        let deadline = Instant::now() + self.config.connect_timeout.get();
+        let mut backoff = Backoff::default();
+        loop {
+            let broken = match self.connect().await {
+                Ok(connection) => {
+                    self.connection = Some(connection);
+                    return Ok(());
+                }
+                Err(broken) => broken,
+            };
+            let wait = backoff.next();
+            if Instant::now() + wait >= deadline {
+                return Err(Failure::Unavailable(format!("cannot reach the relay: {broken}")));
+            }
+            sleep(wait).await;
+        }
     }
 
     /// Carries messages for as long as the node lives.
     pub async fn run(mut self) {
         let mut backoff = Backoff::default();
-        let mut is_failing = false;
+        // Since when there is no connection, and what has been told of it.
+        let mut outage: Option<(Instant, Vec<Broken>)> = None;
         loop {
             let connection = match self.connection.take() {
                 Some(connection) => Ok(connection),
@@ -84,9 +103,11 @@ impl Link {
                     self.set_up(true);
                     info!("connected to the relay");
                     self.warn_of(connection.largest());
-                    is_failing = false;
                     let began = Instant::now();
-                    let broken = self.serve(&connection).await;
+                    let pause = outage
+                        .take()
+                        .map_or(Duration::ZERO, |(since, _)| until_all_are_back(since.elapsed()));
+                    let broken = self.serve(&connection, pause).await;
                     self.set_up(false);
                     if began.elapsed() >= GOOD {
                         backoff = Backoff::default();
@@ -95,10 +116,15 @@ impl Link {
                 }
                 Err(broken) => broken,
             };
-            // Once, and not again with every attempt.
-            if !std::mem::replace(&mut is_failing, true) {
+            let (_, told) = outage.get_or_insert_with(|| (Instant::now(), Vec::new()));
+            // Not again with every attempt.
+            if told.is_empty() {
                 warn!("no connection to the relay, clients of other nodes are not reached: {broken}");
+            } else if !told.contains(&broken) && told.len() < REASONS {
+                warn!("the relay is still out of reach: {broken}");
             }
+            told.push(broken);
+            told.truncate(REASONS);
             sleep(backoff.next()).await;
             self.relay.0.metrics.reconnects.increment(1);
         }
@@ -133,12 +159,12 @@ impl Link {
     }
 
     /// Carries messages until the connection breaks.
-    async fn serve(&mut self, connection: &Connection) -> Broken {
+    async fn serve(&mut self, connection: &Connection, pause: Duration) -> Broken {
         let relay = self.relay.clone();
         relay.0.interest.begin();
         let ended = tokio::select! {
             broken = connection.broken() => Err(broken),
-            ended = self.publish(connection) => ended,
+            ended = self.publish(connection, pause) => ended,
             ended = follow(&relay, connection) => ended,
             ended = heartbeat(connection) => ended,
         };
@@ -150,7 +176,8 @@ impl Link {
         }
     }
 
-    async fn publish(&mut self, connection: &Connection) -> Result<Infallible, Broken> {
+    async fn publish(&mut self, connection: &Connection, pause: Duration) -> Result<Infallible, Broken> {
+        sleep(pause).await;
         loop {
             let batch = self.outgoing.take(MESSAGES, BYTES).await;
             let mut carried = Carried { relay: self.relay.clone(), parcels: Vec::new(), offered: Vec::new() };
@@ -162,6 +189,12 @@ impl Link {
             carried.confirmed();
         }
     }
+}
+
+/// How long what has waited here waits for the other nodes, after such an outage: they wait for as long as it has
+/// lasted before they try again, at the most, and whoever is not back does not hear of it.
+fn until_all_are_back(outage: Duration) -> Duration {
+    outage.min(LONGEST) + RETURN
 }
 
 /// Messages that are on their way to the server; those that are not confirmed are lost, for all that is known.

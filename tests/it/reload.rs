@@ -249,7 +249,7 @@ fn keys_that_wait_for_a_restart_are_named_once_until_they_do_not() {
     let report =
         node.load("[server]\nworkers = 1\n[socketio]\nparser = 'msgpack'\n[limits]\nmax_payload = '1 KiB'");
     let waiting = "waiting for a restart: limits.max_payload, server.workers, socketio.parser";
-    assert_eq!(report, "reloaded: no key has changed\n".to_owned() + waiting + "\n");
+    assert_eq!(report, "reloaded: nothing has changed that can while it runs\n".to_owned() + waiting + "\n");
     node.daemon.await_log(waiting);
     let warnings = node.daemon.log().lines().filter(|line| line.contains("WARN")).count();
     assert_eq!(warnings, 1, "{}", node.daemon.log());

@@ -38,21 +38,27 @@ FIGURES = [
 ]
 
 
-def ours(relay):
+def ours(*relay):
+    settings = [word for setting in relay for word in ("--set", setting)]
     return lambda options, port: [
         options.broker, "--host", "127.0.0.1", "--log-level", "warn", "--config", FOLDER / "ours/broker.toml",
-        "--set", relay, "--port", port,
+        *settings, "--port", port,
     ]
 
 
 # How a node is started, and what is between the nodes.
 PAIRS = {
     "ours over Redis": (ours(f"relay.redis.url='redis://127.0.0.1:{BETWEEN}'"), "redis"),
+    "ours over a Redis Cluster": (
+        ours(f"relay.redis.url='redis://127.0.0.1:{BETWEEN}'", "relay.redis.cluster=true"), "cluster"),
     "ours over NATS": (ours(f"relay.nats.servers='nats://127.0.0.1:{BETWEEN}'"), "nats"),
     "Node over Redis": (lambda _, port: ["node", FOLDER / "relay/server.mjs", BETWEEN, port], "redis"),
 }
+REDIS = ["redis-server", "--port", BETWEEN, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
 SERVERS = {
-    "redis": ["redis-server", "--port", BETWEEN, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+    "redis": REDIS,
+    # Of one server, so that no more processors are in use.
+    "cluster": [*REDIS, "--cluster-enabled", "yes", "--cluster-config-file", FOLDER / "cluster.conf"],
     "nats": ["nats-server", "--addr", "127.0.0.1", "--port", BETWEEN],
 }
 
@@ -99,6 +105,21 @@ def listening(port):
     sys.exit(f"bench-relay.sh: nobody listens on port {port}; see {FOLDER.relative_to(ROOT)}/*.log")
 
 
+def found_cluster():
+    """Gives all slots to the server, which is alone."""
+    def ask(*command):
+        return compare.run("redis-cli", "-p", str(BETWEEN), *command)
+
+    # It knows them from the last time.
+    if "cluster_slots_assigned:0" in ask("CLUSTER", "INFO"):
+        ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+    until = time.monotonic() + compare.START
+    while "cluster_state:ok" not in ask("CLUSTER", "INFO"):
+        if time.monotonic() > until:
+            sys.exit("bench-relay.sh: the cluster does not come up")
+        time.sleep(0.05)
+
+
 def measure(name, arguments, options):
     """What the load generator says of messages from node to node, and how they fare within one."""
     node, between = PAIRS[name]
@@ -106,6 +127,8 @@ def measure(name, arguments, options):
     try:
         processes.start(SERVERS[between], "between.log")
         listening(BETWEEN)
+        if between == "cluster":
+            found_cluster()
         # A shell that has started both, so that they are measured together.
         both = " & ".join(" ".join(map(str, node(options, port))) for port in NODES)
         pair = processes.start(["sh", "-c", f"{both} & wait"], "pair.log")
@@ -171,7 +194,7 @@ def main():
                 report = measure(name, arguments, options)
                 reports.setdefault((row, name), []).append(report)
                 values = ", ".join(f"{figure} {shown(report[key])}" for key, figure in FIGURES if key in report)
-                print(f"{number + 1}/{options.rounds} {row:10} {name:16} {values}", file=sys.stderr, flush=True)
+                print(f"{number + 1}/{options.rounds} {row:10} {name:25} {values}", file=sys.stderr, flush=True)
     said = "".join(f" {word}" for word in sys.argv[1:])
     text = "\n".join([
         BEGIN, "",

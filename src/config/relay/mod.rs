@@ -165,6 +165,7 @@ mod tests {
             &[REDIS, "redis.sentinel_username='b'"].concat(),
             &[REDIS, "redis.sentinel_password_file='b'"].concat(),
             &[REDIS, "redis.tls={}"].concat(),
+            &[REDIS, "redis.prefix=''"].concat(),
             "redis={ url = 'rediss://a', tls = { key = 'b' } }",
             &[NATS, "nats.tls={ certificate = 'b' }"].concat(),
             &[NATS, "nats.nkey_file='b'\nnats.credentials_file='b'"].concat(),

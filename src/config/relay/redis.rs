@@ -91,6 +91,9 @@ impl Redis {
     /// What is wrong between keys, and at which.
     pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let is_encrypted = self.url.iter().any(|url| url.encrypted);
+        if self.prefix.is_empty() {
+            return Some(("prefix", "it is empty; write a name"));
+        }
         if self.cluster && self.sentinel.is_some() {
             return Some(("cluster", "`sentinel` is set too; write one of them"));
         }

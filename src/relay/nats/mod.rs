@@ -86,6 +86,8 @@ impl Connection {
             };
             reasons.push(format!("{server}: {reason}"));
         }
+        // In whatever order they were tried, it is the same reason.
+        reasons.sort();
         Err(reasons.join("; "))
     }
 

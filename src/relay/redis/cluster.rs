@@ -7,6 +7,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::try_join;
 use futures_util::future::try_join_all;
 use redis::AsyncConnectionConfig;
@@ -46,10 +47,10 @@ struct Server {
 }
 
 /// What a command is about.
-struct Request<'a> {
+struct Request {
     channel: String,
     /// What is published there.
-    message: Option<&'a [u8]>,
+    message: Option<Bytes>,
 }
 
 /// What a server has answered.
@@ -88,12 +89,9 @@ impl Cluster {
     }
 
     /// Publishes each message in its channel; in each channel, they keep this order.
-    pub(super) async fn publish(
-        &self,
-        messages: impl Iterator<Item = (String, &[u8])>,
-    ) -> Result<(), Broken> {
+    pub(super) async fn publish(&self, messages: Vec<(String, Bytes)>) -> Result<(), Broken> {
         let request = |(channel, message)| Request { channel, message: Some(message) };
-        let mut requests: Vec<_> = messages.map(request).collect();
+        let mut requests: Vec<_> = messages.into_iter().map(request).collect();
         for round in 0..ROUNDS {
             pause_before(round).await;
             let mut again = HashSet::new();
@@ -161,7 +159,7 @@ impl Cluster {
     async fn ask(
         &self,
         command: &str,
-        requests: &[Request<'_>],
+        requests: &[Request],
         over: fn(&Server) -> &MultiplexedConnection,
     ) -> Result<Vec<Reply>, Broken> {
         let mut shares = BTreeMap::<_, (Pipeline, Vec<usize>)>::new();
@@ -171,7 +169,7 @@ impl Cluster {
                 let slot = slot(channel.as_bytes());
                 let owner = slots.owner(slot).ok_or_else(|| format!("no server has slot {slot}"))?;
                 let (pipeline, numbers) = shares.entry(owner).or_default();
-                pipeline.cmd(command).arg(channel).arg(*message);
+                pipeline.cmd(command).arg(channel).arg(message.as_deref());
                 numbers.push(number);
             }
         }
@@ -254,6 +252,6 @@ async fn ping(connection: &MultiplexedConnection) -> Result<(), Broken> {
     redis::cmd("PING").exec_async(&mut connection.clone()).await.map_err(told)
 }
 
-fn about<'a>(channels: Vec<String>) -> Vec<Request<'a>> {
+fn about(channels: Vec<String>) -> Vec<Request> {
     channels.into_iter().map(|channel| Request { channel, message: None }).collect()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::AsyncConnectionConfig;
+use redis::ErrorKind;
 use redis::Pipeline;
 use redis::PushInfo;
 use redis::PushKind;
@@ -71,9 +72,12 @@ impl Connection {
         let way = if config.cluster {
             Way::Cluster(Cluster::open(&settings, patience, &options).await?)
         } else {
-            let connection =
-                settings.client().await?.get_multiplexed_async_connection_with_config(&options).await;
-            Way::Single(connection.map_err(told)?)
+            let connect = async {
+                let client = settings.client().await?;
+                client.get_multiplexed_async_connection_with_config(&options).await.map_err(told)
+            };
+            let whom = || config.url.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            Way::Single(connect.await.map_err(|reason| format!("{}: {reason}", whom()))?)
         };
         Ok(Self { way, prefix: config.prefix.clone(), broken, emitters })
     }
@@ -84,13 +88,16 @@ impl Connection {
     }
 
     pub(super) async fn publish(&self, parcels: &[Parcel]) -> Result<(), Broken> {
-        let messages =
-            parcels.iter().map(|parcel| (self.channel(parcel.room.as_ref()), &parcel.envelope[..]));
+        let message = |parcel: &'_ Parcel| (self.channel(parcel.room.as_ref()), parcel.envelope.clone());
+        self.publish_in(parcels.iter().map(message).collect()).await
+    }
+
+    async fn publish_in(&self, messages: Vec<(String, Bytes)>) -> Result<(), Broken> {
         match &self.way {
-            Way::Single(connection) if !parcels.is_empty() => {
-                let mut pipeline = Pipeline::with_capacity(parcels.len());
-                for (channel, envelope) in messages {
-                    pipeline.cmd("PUBLISH").arg(channel).arg(envelope).ignore();
+            Way::Single(connection) if !messages.is_empty() => {
+                let mut pipeline = Pipeline::with_capacity(messages.len());
+                for (channel, message) in messages {
+                    pipeline.cmd("PUBLISH").arg(channel).arg(&message[..]).ignore();
                 }
                 pipeline.exec_async(&mut connection.clone()).await.map_err(told)
             }
@@ -99,9 +106,14 @@ impl Connection {
         }
     }
 
+    /// Subscribes to what does not depend on rooms, and sees whether this node may do what it will have to.
     pub(super) async fn subscribe_always(&self) -> Result<(), Broken> {
+        let (everyone, probe) = (self.channel(None), format!("{}:probe", self.prefix));
         let emitters = self.emitters.iter().flat_map(|emitters| emitters.always()).collect();
-        self.change(Change::Subscribe, vec![self.channel(None)], emitters).await
+        self.change(Change::Subscribe, vec![everyone, probe.clone()], emitters).await?;
+        self.change(Change::Unsubscribe, vec![probe.clone()], Vec::new()).await?;
+        self.publish_in(vec![(probe, Bytes::new())]).await?;
+        self.ping().await
     }
 
     pub(super) async fn subscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
@@ -219,8 +231,12 @@ pub(super) fn check(config: &config::Redis) -> Result<(), Failure> {
     Settings::read(config).map(drop)
 }
 
-/// What the log may say of an error, which names no secret.
-#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
+/// What the log may say of an error, which names no secret: of many the first, in a line.
 fn told(error: RedisError) -> Broken {
-    error.to_string()
+    if error.kind() == ErrorKind::Parse {
+        return "it is no Redis server".to_owned();
+    }
+    let text = error.to_string();
+    let first = error.into_server_errors().and_then(|all| all.first().map(|(_, first)| first.to_string()));
+    first.unwrap_or(text).lines().collect::<Vec<_>>().join(" ")
 }

@@ -18,6 +18,7 @@ use crate::support::Way;
 use crate::support::daemon;
 use crate::support::http;
 use crate::support::tunnel::Tunnel;
+use crate::support::vitals::pause;
 
 /// A publisher and a subscriber on one node and a subscriber on another, and what has come.
 struct Traffic {
@@ -56,6 +57,7 @@ impl Traffic {
     /// Publishes until the far one hears something again, and says how long that took; then until it hears
     /// what has been published since.
     fn await_far(&mut self) -> Duration {
+        self.listen();
         let (began, first, before) = (Instant::now(), self.published, self.far_heard);
         let mut took = None;
         while self.far_heard.is_none_or(|heard| heard < first) {
@@ -112,6 +114,33 @@ fn a_relay_that_is_killed_costs_local_clients_nothing_and_is_back_soon() {
         let log = node.log();
         for (text, times) in [("no connection to the relay", 3), ("connected to the relay", 4)] {
             assert_eq!(log.matches(text).count(), times, "{log}");
+        }
+        let also = log.lines().find(|line| line.contains("the relay is still out of reach: "));
+        assert!(also.is_some_and(|line| line.contains("refused")), "{log}");
+    }
+}
+
+#[test]
+fn what_is_published_while_the_relay_is_away_reaches_every_node_when_it_is_back() {
+    const MESSAGES: usize = 100;
+    let mut redis = Redis::start(&[]);
+    let nodes = Nodes::start(&redis.setting(), &[]);
+    let mut members = nodes.members(&[Way::WebSocket4], &[r#""r""#]);
+    for round in 0..4 {
+        redis.kill();
+        for node in &nodes.0 {
+            node.await_metric("humble_broker_relay_up", 0.0);
+        }
+        for number in 0..MESSAGES {
+            members[0].emit(&format!(r#"["publish","r",[{round},{number}]]"#));
+        }
+        // Nodes do not come back at once.
+        pause(Duration::from_millis(300 * round));
+        redis.restart();
+        for member in &mut members {
+            for number in 0..MESSAGES {
+                member.expect(&format!(r#"["data","r",[{round},{number}]]"#));
+            }
         }
     }
 }

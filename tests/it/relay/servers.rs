@@ -62,6 +62,15 @@ fn a_user_with_few_rights_is_enough_and_the_password_is_read_with_each_connectio
     fs::write(&file, "second").unwrap();
     nodes.await_connected();
 
+    // What it may not do is known before there is anything to do.
+    for (right, told) in [("publish", "'publish'"), ("unsubscribe", "'unsubscribe'"), ("ping", "'ping'")] {
+        redis.ask(&[b"ACL", b"SETUSER", b"broker", format!("-{right}").as_bytes()]);
+        let refused = Daemon::start(&[&["--set", &redis.setting()][..], &settings].concat());
+        refused.await_log("no connection to the relay");
+        assert!(refused.log().contains(told), "{}", refused.log());
+        redis.ask(&[b"ACL", b"SETUSER", b"broker", format!("+{right}").as_bytes()]);
+    }
+
     fs::write(&file, "wrong").unwrap();
     let refused = Daemon::start(&[&["--set", &redis.setting()][..], &settings].concat());
     refused.await_log("no connection to the relay");
