@@ -8,7 +8,7 @@ use crate::relay::node::random;
 /// The wait after a first failure, which is doubled with each.
 const FIRST: Duration = Duration::from_millis(50);
 /// The longest wait: messages reach other nodes again within two seconds of a server that is back.
-pub(super) const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// The waits between attempts.
 #[derive(Debug)]
@@ -27,6 +27,12 @@ impl Backoff {
         self.0 = (wait * 2).min(LONGEST);
         wait / 2 + (wait / 2).mul_f64(f64::from(u16::from_be_bytes(random())) / f64::from(u16::MAX))
     }
+
+    /// How long others may still wait that have lost the same server at the same time: who has had shorter waits
+    /// so far has made one more attempt, and waits for twice as long.
+    pub(super) fn of_others(&self) -> Duration {
+        (self.0 * 2).min(LONGEST)
+    }
 }
 
 #[cfg(test)]
@@ -42,5 +48,24 @@ mod tests {
             assert!(most / 2 <= *wait && *wait <= most, "{number}: {wait:?}");
         }
         assert!(waits[10..].windows(2).any(|pair| pair[0] != pair[1]), "{waits:?}");
+    }
+
+    #[test]
+    fn whoever_is_back_knows_how_long_others_may_wait() {
+        for _ in 0..1000 {
+            // From when on each waits, and for how long.
+            let mut waits = [(); 2].map(|()| (Duration::ZERO, Backoff::default()));
+            let mut back = Duration::ZERO;
+            for _ in 0..6 {
+                back += waits[0].1.next();
+            }
+            let other = loop {
+                waits[1].0 += waits[1].1.next();
+                if waits[1].0 >= back {
+                    break waits[1].0;
+                }
+            };
+            assert!(other <= back + waits[0].1.of_others(), "{back:?} and {other:?}");
+        }
     }
 }

@@ -45,6 +45,8 @@ struct Table {
 #[derive(Debug, Default)]
 struct Entry {
     is_subscribed: bool,
+    /// Whether it is among those that have been joined.
+    is_new: bool,
     /// Since when it has no client; none while it has one.
     left: Option<Instant>,
     /// Whether it is among those that are to be looked at again.
@@ -67,9 +69,12 @@ impl Interest {
     /// The first client is in `room`.
     pub(super) fn joined(&self, room: &Room) {
         let mut table = self.table();
+        let is_followed = table.is_followed;
         let entry = table.rooms.entry(room.clone()).or_default();
         entry.left = None;
-        if !entry.is_subscribed && table.is_followed {
+        // However often clients come and go, it is there once.
+        let is_new = !entry.is_subscribed && is_followed && !std::mem::replace(&mut entry.is_new, true);
+        if is_new {
             table.joined.push(room.clone());
             drop(table);
             self.changed.notify_one();
@@ -81,12 +86,15 @@ impl Interest {
         let mut table = self.table();
         let now = Instant::now();
         let Some(entry) = table.rooms.get_mut(room) else { return };
-        if !entry.is_subscribed {
+        if !entry.is_subscribed && !entry.is_new && !entry.lingers {
             // As long as there is no connection, what nobody is in takes no memory.
             table.rooms.remove(room);
             return;
         }
         entry.left = Some(now);
+        if !entry.is_subscribed {
+            return; // It goes when its turn comes.
+        }
         // However often clients come and go, it is there once.
         if !std::mem::replace(&mut entry.lingers, true) {
             table.left.push_back((now + LINGER, room.clone()));
@@ -113,9 +121,9 @@ impl Interest {
     /// Says whether there was one.
     pub(super) fn unsubscribed(&self, room: &Room) -> bool {
         let mut table = self.table();
-        let was_subscribed =
-            table.rooms.get_mut(room).is_some_and(|entry| std::mem::take(&mut entry.is_subscribed));
-        if was_subscribed {
+        let Some(entry) = table.rooms.get_mut(room) else { return false };
+        let was_subscribed = std::mem::take(&mut entry.is_subscribed);
+        if was_subscribed && !std::mem::replace(&mut entry.is_new, true) {
             table.joined.push(room.clone());
             drop(table);
             self.changed.notify_one();
@@ -126,8 +134,12 @@ impl Interest {
     /// A connection is there, at whose other end nothing is subscribed to.
     pub(super) fn begin(&self) {
         let mut table = self.table();
-        table.is_followed = true;
-        table.joined = table.rooms.keys().cloned().collect();
+        let Table { rooms, joined, is_followed, .. } = &mut *table;
+        *is_followed = true;
+        *joined = rooms.keys().cloned().collect();
+        for entry in rooms.values_mut() {
+            entry.is_new = true;
+        }
     }
 
     /// The connection is gone, and with it what was subscribed to.
@@ -137,6 +149,7 @@ impl Interest {
         (*joined, *left, *is_followed) = Default::default();
         rooms.retain(|_, entry| {
             entry.is_subscribed = false;
+            entry.is_new = false;
             entry.lingers = false;
             entry.left.is_none()
         });
@@ -171,8 +184,12 @@ impl Table {
             && let Some(room) = self.joined.pop()
         {
             let Some(entry) = self.rooms.get_mut(&room) else { continue };
-            if entry.left.is_none() && !std::mem::replace(&mut entry.is_subscribed, true) {
+            entry.is_new = false;
+            if entry.left.is_none() {
+                entry.is_subscribed = true;
                 changes.subscribe.push(room);
+            } else if !entry.lingers {
+                self.rooms.remove(&room);
             }
         }
         let now = Instant::now();
@@ -337,6 +354,19 @@ mod tests {
         advance(LINGER / 2).await;
         assert_eq!(changes(&interest).await, unsubscribe(&["a"]));
         assert_eq!(lengths(&interest), [0, 0, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_come_and_go_while_a_server_does_not_answer_take_no_memory() {
+        let interest = followed();
+        for _ in 0..1000 {
+            interest.joined(&room("a"));
+            interest.left(&room("a"));
+        }
+        assert_eq!(lengths(&interest), [1, 1, 0]);
+        interest.joined(&room("b"));
+        assert_eq!(changes(&interest).await, subscribe(&["b"]));
+        assert_eq!(lengths(&interest), [1, 0, 0]);
     }
 
     #[tokio::test(start_paused = true)]

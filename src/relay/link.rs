@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::mem::take;
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use crate::failure::Failure;
 use crate::relay::Outgoing;
 use crate::relay::Relay;
 use crate::relay::backoff::Backoff;
-use crate::relay::backoff::LONGEST;
 use crate::relay::connection::Broken;
 use crate::relay::connection::Connection;
 use crate::relay::connection::Parcel;
@@ -26,17 +26,17 @@ use crate::telemetry::relay::Lost;
 
 /// Messages that are handed to the server at once: the next are gathered until it has answered.
 const MESSAGES: usize = 512;
-/// Bytes beyond which no more are added to them.
-const BYTES: usize = 1024 * 1024;
+/// Bytes beyond which no more are added to them: over a way that carries 52 kB a second they are there in time.
+const BYTES: usize = 256 * 1024;
 /// Rooms that are subscribed to at once, so that a hundred thousand after a reconnect keep neither the
 /// server nor messages waiting.
 const ROOMS: usize = 500;
 /// How often it is seen that the server answers.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long an answer may take.
+/// How long an answer may take, if nothing else comes meanwhile either.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Most that an envelope adds to a message, with a room of the longest name.
-const ENVELOPE: usize = 2048;
+pub(super) const ENVELOPE: usize = 2048;
 /// A connection that lasts as long was a good one: the next attempt does not wait for longer.
 const GOOD: Duration = Duration::from_secs(5);
 
@@ -91,8 +91,8 @@ impl Link {
     /// Carries messages for as long as the node lives.
     pub async fn run(mut self) {
         let mut backoff = Backoff::default();
-        // Since when there is no connection, and what has been told of it.
-        let mut outage: Option<(Instant, Vec<Broken>)> = None;
+        // Why there is no connection, as far as it has been told.
+        let mut told: Vec<Broken> = Vec::new();
         loop {
             let connection = match self.connection.take() {
                 Some(connection) => Ok(connection),
@@ -104,9 +104,9 @@ impl Link {
                     info!("connected to the relay");
                     self.warn_of(connection.largest());
                     let began = Instant::now();
-                    let pause = outage
-                        .take()
-                        .map_or(Duration::ZERO, |(since, _)| until_all_are_back(since.elapsed()));
+                    // What waits here waits for the others too: who is not back does not hear of it.
+                    let pause = if told.is_empty() { Duration::ZERO } else { backoff.of_others() + RETURN };
+                    told.clear();
                     let broken = self.serve(&connection, pause).await;
                     self.set_up(false);
                     if began.elapsed() >= GOOD {
@@ -116,15 +116,15 @@ impl Link {
                 }
                 Err(broken) => broken,
             };
-            let (_, told) = outage.get_or_insert_with(|| (Instant::now(), Vec::new()));
             // Not again with every attempt.
-            if told.is_empty() {
-                warn!("no connection to the relay, clients of other nodes are not reached: {broken}");
-            } else if !told.contains(&broken) && told.len() < REASONS {
-                warn!("the relay is still out of reach: {broken}");
+            if !told.contains(&broken) && told.len() < REASONS {
+                if told.is_empty() {
+                    warn!("no connection to the relay, clients of other nodes are not reached: {broken}");
+                } else {
+                    warn!("the relay is still out of reach: {broken}");
+                }
+                told.push(broken);
             }
-            told.push(broken);
-            told.truncate(REASONS);
             sleep(backoff.next()).await;
             self.relay.0.metrics.reconnects.increment(1);
         }
@@ -166,7 +166,7 @@ impl Link {
             broken = connection.broken() => Err(broken),
             ended = self.publish(connection, pause) => ended,
             ended = follow(&relay, connection) => ended,
-            ended = heartbeat(connection) => ended,
+            ended = heartbeat(&relay, connection) => ended,
         };
         relay.0.interest.end();
         relay.0.metrics.subscriptions.set(0);
@@ -185,16 +185,10 @@ impl Link {
                 self.sequence += 1;
                 carried.add(outgoing, self.sequence, connection.largest());
             }
-            answered(connection.publish(&carried.parcels)).await?;
+            answered(&self.relay, connection.publish(&carried.parcels)).await?;
             carried.confirmed();
         }
     }
-}
-
-/// How long what has waited here waits for the other nodes, after such an outage: they wait for as long as it has
-/// lasted before they try again, at the most, and whoever is not back does not hear of it.
-fn until_all_are_back(outage: Duration) -> Duration {
-    outage.min(LONGEST) + RETURN
 }
 
 /// Messages that are on their way to the server; those that are not confirmed are lost, for all that is known.
@@ -245,26 +239,33 @@ async fn follow(relay: &Relay, connection: &Connection) -> Result<Infallible, Br
     loop {
         let changes = relay.0.interest.changes(ROOMS).await;
         if !changes.subscribe.is_empty() {
-            answered(connection.subscribe(&changes.subscribe)).await?;
+            answered(relay, connection.subscribe(&changes.subscribe)).await?;
             subscriptions.increment(u32::try_from(changes.subscribe.len()).unwrap_or(u32::MAX));
         }
         if !changes.unsubscribe.is_empty() {
-            answered(connection.unsubscribe(&changes.unsubscribe)).await?;
+            answered(relay, connection.unsubscribe(&changes.unsubscribe)).await?;
             subscriptions.decrement(u32::try_from(changes.unsubscribe.len()).unwrap_or(u32::MAX));
         }
     }
 }
 
 /// Sees that the server answers.
-async fn heartbeat(connection: &Connection) -> Result<Infallible, Broken> {
+async fn heartbeat(relay: &Relay, connection: &Connection) -> Result<Infallible, Broken> {
     loop {
         sleep(HEARTBEAT).await;
-        answered(connection.ping()).await?;
+        answered(relay, connection.ping()).await?;
     }
 }
 
-/// The answer, if it comes in time.
-async fn answered(answer: impl Future<Output = Result<(), Broken>>) -> Result<(), Broken> {
-    let late = |_| Err(format!("no answer within {} s", PATIENCE.as_secs()));
-    timeout(PATIENCE, answer).await.unwrap_or_else(late)
+/// The answer, if it comes in time: behind a great many messages it may take longer.
+async fn answered(relay: &Relay, answer: impl Future<Output = Result<(), Broken>>) -> Result<(), Broken> {
+    let mut answer = pin!(answer);
+    loop {
+        let before = relay.0.heard.load(Relaxed);
+        match timeout(PATIENCE, &mut answer).await {
+            Ok(answered) => return answered,
+            Err(_) if relay.0.heard.load(Relaxed) != before => {}
+            Err(_) => return Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        }
+    }
 }

@@ -27,6 +27,7 @@ mod redis;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -70,6 +71,8 @@ struct Inner {
     /// Largest message that clients of this node may send.
     largest: usize,
     up: AtomicBool,
+    /// How many messages have come, which shows that the connection is alive.
+    heard: AtomicU64,
     metrics: Metrics,
 }
 
@@ -118,6 +121,7 @@ impl Relay {
             pending: AtomicUsize::new(0),
             largest,
             up: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
             metrics,
         }));
         let link = Link::new(relay.clone(), config.clone(), to_send);
@@ -169,10 +173,14 @@ impl Relay {
         self.0.metrics.lost_in(lost, 1);
     }
 
-    /// Takes what came in an envelope.
-    fn receive(&self, payload: Bytes) {
+    /// Takes what came in an envelope, over a channel that is that of a room, or of everyone, if `is_its` says so.
+    fn receive(&self, payload: Bytes, is_its: impl FnOnce(Option<&Room>) -> bool) {
         let metrics = &self.0.metrics;
         let bytes = payload.len();
+        self.0.heard.fetch_add(1, Relaxed);
+        if bytes > self.0.largest.saturating_mul(2).saturating_add(link::ENVELOPE) {
+            return metrics.lost_in(Lost::TooLarge, 1);
+        }
         let envelope = match Envelope::read(payload) {
             Ok(envelope) => envelope,
             Err(Unusable::Version) => return metrics.lost_in(Lost::UnknownVersion, 1),
@@ -182,6 +190,10 @@ impl Relay {
             return; // Our own clients have it.
         }
         metrics.received.increment(1);
+        // Who may publish in one room may not in all.
+        if !is_its(envelope.room.as_ref()) {
+            return metrics.lost_in(Lost::Malformed, 1);
+        }
         if envelope.encoding != self.0.encoding {
             return metrics.lost_in(Lost::OtherParser, 1);
         }
@@ -236,9 +248,9 @@ mod tests {
         let long = Some(Room::Text("x".repeat(600_000).into()));
         let many: VecDeque<_> = vec![Bytes::new(); 20_000].into();
         for (room, attachments) in [(long, VecDeque::new()), (None, many)] {
-            let (relay, _link, mut incoming) = Relay::new(&config, Encoding::Json, 1000, Metrics::new());
+            let (relay, _link, mut incoming) = Relay::new(&config, Encoding::Json, 1_000_000, Metrics::new());
             for sequence in 1..=3 {
-                relay.receive(heard(&room, &attachments, sequence));
+                relay.receive(heard(&room, &attachments, sequence), |_| true);
             }
             assert_eq!(incoming.take(9, usize::MAX).await.len(), 1);
         }

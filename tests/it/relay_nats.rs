@@ -1,5 +1,7 @@
 //! Nodes that reach each other over NATS.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -10,6 +12,7 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
+use crate::relay::envelope;
 use crate::support::Client;
 use crate::support::DEADLINE;
 use crate::support::Daemon;
@@ -297,6 +300,25 @@ fn of_a_cluster_of_servers_one_may_be_killed() {
     first.restart();
     traffic.until_it_arrives();
     traffic.end();
+}
+
+#[test]
+fn a_message_counts_only_where_it_was_published() {
+    let server = Nats::start("");
+    let node = node(&[&server.argument()]);
+    let mut member = member(&node, r#""a""#);
+    member.subscribe(r#""b""#);
+    node.await_metric(SUBSCRIPTIONS, 2.0);
+    let mut stranger = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    for (sequence, subject) in [(1, "text.b"), (2, "everyone"), (3, "text.a")] {
+        let text = format!(r#"["data","a",{sequence}]"#);
+        let envelope = envelope(1, sequence, "a", text.as_bytes());
+        let publish = format!("PUB humble-broker.{subject} {}\r\n", envelope.len());
+        stranger.write_all(&[publish.as_bytes(), &envelope, b"\r\n"].concat()).unwrap();
+    }
+    member.expect(r#"["data","a",3]"#);
+    let malformed = "humble_broker_relay_dropped_total{direction=\"in\",reason=\"malformed\"}";
+    assert!((node.metric(malformed) - 2.0).abs() < 0.5);
 }
 
 #[test]

@@ -97,6 +97,9 @@ impl Relay {
         if self.redis.is_some() && self.nats.is_some() {
             return at(&["nats"], "there is `[relay.redis]` too; write one of them");
         }
+        if self.queue > MOST_QUEUED {
+            return at(&["queue"], "write at most 4,294,967,295");
+        }
         if self.required && !self.is_wanted() {
             return at(
                 &["required"],
@@ -134,6 +137,8 @@ impl Default for Relay {
     }
 }
 
+/// More than any machine holds, and fewer than what queues can count.
+const MOST_QUEUED: NonZeroUsize = NonZeroUsize::new(u32::MAX as usize).unwrap();
 const QUEUE: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 fn prefix() -> String {
@@ -157,6 +162,7 @@ mod tests {
         }
         for text in [
             "required=true",
+            "queue=4294967296",
             &[REDIS, NATS].concat(),
             "redis={ url = ['redis://a', 'redis://b'] }",
             "redis={ url = ['redis://a', 'rediss://b'], cluster = true }",

@@ -47,7 +47,6 @@ const MESSAGES: usize = 256;
 
 /// A connection, over which all goes both ways.
 pub(super) struct Connection {
-    subjects: Subjects,
     shared: Arc<Shared>,
     broken: watch::Receiver<Option<Broken>>,
     task: JoinHandle<()>,
@@ -56,6 +55,7 @@ pub(super) struct Connection {
 /// What the connection and the task that reads and writes have in common.
 struct Shared {
     outbox: Outbox,
+    subjects: Subjects,
     /// Largest payload that the server takes, which it may change.
     largest: AtomicUsize,
     /// What it has refused, and nobody has been told of.
@@ -94,6 +94,7 @@ impl Connection {
     fn over(listener: Listener, info: &Info, config: &config::Nats, relay: &Relay) -> Self {
         let shared = Arc::new(Shared {
             outbox: Outbox::default(),
+            subjects: Subjects::new(&config.prefix),
             largest: AtomicUsize::new(info.max_payload),
             refused: Mutex::default(),
             serves: AtomicBool::new(false),
@@ -107,7 +108,7 @@ impl Connection {
                 sender.send_replace(Some(reason));
             })
         };
-        Self { subjects: Subjects::new(&config.prefix), shared, broken, task }
+        Self { shared, broken, task }
     }
 
     pub(super) async fn broken(&self) -> Broken {
@@ -128,7 +129,7 @@ impl Connection {
         }
         let publish = self.shared.outbox.ask(|bytes| {
             for parcel in parcels {
-                let subject = self.subjects.of(parcel.room.as_ref());
+                let subject = self.shared.subjects.of(parcel.room.as_ref());
                 bytes.reserve(subject.len() + parcel.envelope.len() + 32);
                 bytes.put_slice(format!("PUB {subject} {}\r\n", parcel.envelope.len()).as_bytes());
                 bytes.put_slice(&parcel.envelope);
@@ -140,7 +141,7 @@ impl Connection {
 
     /// Subscribes to what is for everyone, and sees whether this node may do what it will have to.
     pub(super) async fn subscribe_always(&self) -> Result<(), Broken> {
-        let (everyone, probe) = (self.subjects.of(None), self.subjects.probe());
+        let (everyone, probe) = (self.shared.subjects.of(None), self.shared.subjects.probe());
         let ask = self.shared.outbox.ask(|bytes| {
             for subject in [&everyone, &probe] {
                 bytes.put_slice(format!("SUB {subject} {}\r\n", subject::id(subject)).as_bytes());
@@ -157,7 +158,7 @@ impl Connection {
     pub(super) async fn subscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
         let subscribe = self.shared.outbox.ask(|bytes| {
             for room in rooms {
-                let subject = self.subjects.of(Some(room));
+                let subject = self.shared.subjects.of(Some(room));
                 bytes.put_slice(format!("SUB {subject} {}\r\n", subject::id(&subject)).as_bytes());
             }
         });
@@ -167,7 +168,7 @@ impl Connection {
     pub(super) async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), Broken> {
         let unsubscribe = self.shared.outbox.ask(|bytes| {
             for room in rooms {
-                let subject = self.subjects.of(Some(room));
+                let subject = self.shared.subjects.of(Some(room));
                 bytes.put_slice(format!("UNSUB {}\r\n", subject::id(&subject)).as_bytes());
             }
         });
@@ -199,8 +200,8 @@ impl Shared {
         let (mut is_told, mut messages) = (false, 0_usize);
         loop {
             match listener.next().await {
-                Ok(Said::Message(payload)) => {
-                    relay.receive(payload);
+                Ok(Said::Message { subject, payload }) => {
+                    relay.receive(payload, |room| self.subjects.of(room).as_bytes() == subject);
                     messages = messages.wrapping_add(1);
                     if messages.is_multiple_of(MESSAGES) {
                         yield_now().await;
@@ -263,7 +264,7 @@ async fn enter(server: &NatsUrl, config: &config::Nats, login: &Login) -> Result
             Said::Ping => answer.push_str("PONG\r\n"),
             Said::Refused(reason) => return Err(format!("the server refuses: {reason}")),
             Said::Info(newer) => info = newer,
-            Said::Message(_) | Said::Fine => {}
+            Said::Message { .. } | Said::Fine => {}
         }
     }
 }

@@ -28,8 +28,11 @@ pub(super) type Stream = Either<TcpStream, Box<TlsStream>>;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Info(Info),
-    /// The payload of a message; it tells itself for which room it is.
-    Message(Bytes),
+    /// A message, and where it was published.
+    Message {
+        subject: Bytes,
+        payload: Bytes,
+    },
     Ping,
     Pong,
     /// It will not do something, or no more at all.
@@ -143,8 +146,16 @@ fn parse(heard: &mut BytesMut) -> Result<Parsed, Broken> {
             if heard.len() < whole {
                 return Ok(Parsed::Lacking(whole - heard.len()));
             }
-            let message = heard.split_to(whole).freeze();
-            return Ok(Parsed::Said(Said::Message(message.slice(end + 1..end + 1 + length))));
+            let subject = rest.iter().position(|byte| b" \t".contains(byte)).ok_or_else(|| unknown(line))?;
+            let subject = line.len() - rest.len()..line.len() - rest.len() + subject;
+            let payload = end + 1..end + 1 + length;
+            let message = heard.split_to(whole);
+            // A small one does not keep all that was read with it.
+            let message = if whole < READ { Bytes::copy_from_slice(&message) } else { message.freeze() };
+            return Ok(Parsed::Said(Said::Message {
+                subject: message.slice(subject),
+                payload: message.slice(payload),
+            }));
         }
         b"PING" => Said::Ping,
         b"PONG" => Said::Pong,
@@ -169,6 +180,10 @@ fn unknown(line: &[u8]) -> Broken {
 mod tests {
     use super::*;
 
+    fn message(subject: &'static [u8], payload: &'static [u8]) -> Said {
+        Said::Message { subject: subject.into(), payload: payload.into() }
+    }
+
     fn said(text: &[u8]) -> Result<Vec<Said>, Broken> {
         let (mut heard, mut all) = (BytesMut::from(text), Vec::new());
         while let Parsed::Said(said) = parse(&mut heard)? {
@@ -187,8 +202,8 @@ mod tests {
             Said::Info(info),
             Said::Ping,
             Said::Fine,
-            Said::Message(Bytes::from_static(b"\r\n\n")),
-            Said::Message(Bytes::new()),
+            message(b"a.b", b"\r\n\n"),
+            message(b"a", b""),
             Said::Pong,
             Said::Refused("Slow\\tConsumer".to_owned()),
         ];
@@ -203,7 +218,7 @@ mod tests {
             assert!(matches!(parse(&mut heard), Ok(Parsed::Lacking(1..))), "{end}");
             assert_eq!(heard, whole[..end]);
         }
-        assert_eq!(said(whole), Ok(vec![Said::Message(Bytes::from_static(b"hello"))]));
+        assert_eq!(said(whole), Ok(vec![message(b"humble-broker.text.a", b"hello")]));
     }
 
     #[test]

@@ -196,8 +196,11 @@ fn hear(relay: &Relay, broken: &Notify, own: &str, emitters: Option<&Emitters>, 
             let payload = Bytes::from(payload);
             match emitters {
                 Some(emitters) if emitters.own(&channel) => emitters.hear(relay, &channel, &payload),
-                _ if channel.starts_with(own.as_bytes()) => relay.receive(payload),
-                _ => {}
+                _ => {
+                    if let Some(name) = channel.strip_prefix(own.as_bytes()) {
+                        relay.receive(payload, |room| is_of(name, room));
+                    }
+                }
             }
         }
         PushKind::SUnsubscribe => {
@@ -206,6 +209,15 @@ fn hear(relay: &Relay, broken: &Notify, own: &str, emitters: Option<&Emitters>, 
             }
         }
         _ => {}
+    }
+}
+
+/// Whether a channel, without the prefix, is that of the room, or of everyone.
+fn is_of(name: &[u8], room: Option<&Room>) -> bool {
+    match room {
+        None => name == b"everyone",
+        Some(Room::Text(text)) => name.strip_prefix(b"text:") == Some(text.as_bytes()),
+        Some(Room::Integer(number)) => name.strip_prefix(b"integer:") == Some(number.to_string().as_bytes()),
     }
 }
 
@@ -238,5 +250,7 @@ fn told(error: RedisError) -> Broken {
     }
     let text = error.to_string();
     let first = error.into_server_errors().and_then(|all| all.first().map(|(_, first)| first.to_string()));
-    first.unwrap_or(text).lines().collect::<Vec<_>>().join(" ")
+    let text = first.unwrap_or(text).lines().collect::<Vec<_>>().join(" ");
+    // A server that does not know `HELLO` repeats the password that comes with it.
+    text.split(", with args").next().unwrap_or_default().to_owned()
 }

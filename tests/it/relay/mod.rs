@@ -147,7 +147,7 @@ fn nodes_of_different_parsers_do_not_hear_each_other_and_count_it() {
 const SEQUENCE_END: usize = 30;
 
 /// An envelope as another node might have written it, of `version`.
-fn envelope(version: u8, sequence: u8, room: &str, text: &[u8]) -> Vec<u8> {
+pub fn envelope(version: u8, sequence: u8, room: &str, text: &[u8]) -> Vec<u8> {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
     [
         b"SHBR".to_vec(),
@@ -190,9 +190,13 @@ fn nothing_from_the_relay_is_trusted_more_than_a_client() {
         (envelope(1, 0, "a", br#"["data","a",1,2]"#), "malformed"),
         (envelope(1, 0, "a", br#"["other","a",1]"#), "malformed"),
         (envelope(1, 0, "a", br#"["broadcast",1]"#), "malformed"),
+        (envelope(1, 0, "a", br#" ["data","a",1]"#), "malformed"),
+        // Who may publish in one room may not in all.
+        (envelope(1, 0, "another room", br#"["data","another room",1]"#), "malformed"),
         (with_attachment, "malformed"),
         (envelope(1, 0, "a", &nested), "malformed"),
         (envelope(1, 0, "a", &large), "too_large"),
+        (envelope(1, 0, "a", &vec![b' '; 30_000]), "too_large"),
     ] {
         let name = format!("humble_broker_relay_{DROPPED_IN}\"{reason}\"}}");
         let before = nodes.0[0].metric(&name);

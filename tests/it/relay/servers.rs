@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::time::Instant;
 
 use rcgen::DnType;
@@ -76,6 +77,21 @@ fn a_user_with_few_rights_is_enough_and_the_password_is_read_with_each_connectio
     refused.await_log("no connection to the relay");
     assert!(refused.log().contains("WRONGPASS"), "{}", refused.log());
     assert!(!refused.log().contains("wrong\""), "{}", refused.log());
+}
+
+#[test]
+fn a_server_that_repeats_what_it_does_not_know_puts_no_password_into_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    fs::write(&file, "secret").unwrap();
+    let password = format!("relay.redis.password_file='{}'", file.display());
+    let redis = Redis::start(&["--requirepass", "secret", "--rename-command", "HELLO", ""]);
+    for cluster in ["false", "true"] {
+        let cluster = format!("relay.redis.cluster={cluster}");
+        let refused = Daemon::start(&["--set", &redis.setting(), "--set", &password, "--set", &cluster]);
+        refused.await_log("unknown command");
+        assert!(refused.log().contains("HELLO") && !refused.log().contains("secret"), "{}", refused.log());
+    }
 }
 
 #[test]
@@ -195,6 +211,18 @@ fn a_cluster_carries_messages_by_slot_while_slots_move_and_one_of_it_may_be_rest
     nodes.await_connected();
     nodes.await_rooms(ROOMS);
     await_heard(&mut clients, &rooms);
+}
+
+#[test]
+fn an_address_of_a_cluster_that_does_not_answer_leaves_the_others_their_time() {
+    let servers = cluster();
+    // What connects waits there for good.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = [silent.local_addr().unwrap().port(), servers[1].port];
+    let addresses = addresses.map(|port| format!("'redis://127.0.0.1:{port}'"));
+    let url = format!("relay.redis.url=[{}]", addresses.join(","));
+    let nodes = Nodes::start_each(&url, [&["--set", "relay.redis.cluster=true"][..]; 2]);
+    assert_they_reach_each_other(&nodes, &["1"]);
 }
 
 #[test]
