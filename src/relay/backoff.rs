@@ -7,7 +7,7 @@ use crate::relay::node::random;
 
 /// The wait after a first failure, which is doubled with each.
 const FIRST: Duration = Duration::from_millis(50);
-/// The longest wait: messages reach other nodes again within two seconds of a server that is back.
+/// The longest wait: messages reach other nodes again within two and a half seconds of a server that is back.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// The waits between attempts.
