@@ -21,7 +21,6 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::Bytes;
@@ -106,7 +105,6 @@ impl Emitters {
         if self.closed.load(SeqCst) {
             return;
         }
-        relay.0.heard.fetch_add(1, Relaxed);
         relay.0.metrics.received.increment(1);
         let output = Output { encoding: relay.0.encoding, most: relay.0.largest };
         let incoming = if channel == self.python.as_bytes() {

@@ -201,6 +201,7 @@ impl Shared {
         loop {
             match listener.next().await {
                 Ok(Said::Message { subject, payload }) => {
+                    relay.is_alive();
                     relay.receive(payload, |room| self.subjects.of(room).as_bytes() == subject);
                     messages = messages.wrapping_add(1);
                     if messages.is_multiple_of(MESSAGES) {

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::relay::connection::Broken;
+use crate::relay::redis::brief;
 use crate::relay::redis::settings::Settings;
 use crate::relay::redis::slots::Address;
 use crate::relay::redis::slots::Slots;
@@ -188,7 +189,7 @@ impl Cluster {
     /// Whether another server has the slot, which is noted.
     fn has_moved(&self, reply: &Reply) -> Result<bool, Broken> {
         let Value::ServerError(error) = &reply.value else { return Ok(false) };
-        let told = || format!("{} {}", error.code(), error.details().unwrap_or_default());
+        let told = || brief(&format!("{} {}", error.code(), error.details().unwrap_or_default()));
         if error.kind() != Some(ServerErrorKind::Moved) {
             return Err(told());
         }

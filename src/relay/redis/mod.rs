@@ -57,8 +57,12 @@ impl Connection {
         let emitters = Emitters::new(config).map(Arc::new);
         let heard = {
             let (relay, broken, own) = (relay.clone(), broken.clone(), format!("{}:", config.prefix));
-            let emitters = emitters.clone();
+            let (emitters, is_alone) = (emitters.clone(), !config.cluster);
             move |push: PushInfo| -> Result<(), ()> {
+                // What one server of a cluster sends says nothing of the others.
+                if is_alone {
+                    relay.is_alive();
+                }
                 hear(&relay, &broken, &own, emitters.as_deref(), push);
                 Ok(())
             }
@@ -250,7 +254,11 @@ fn told(error: RedisError) -> Broken {
     }
     let text = error.to_string();
     let first = error.into_server_errors().and_then(|all| all.first().map(|(_, first)| first.to_string()));
-    let text = first.unwrap_or(text).lines().collect::<Vec<_>>().join(" ");
-    // A server that does not know `HELLO` repeats the password that comes with it.
-    text.split(", with args").next().unwrap_or_default().to_owned()
+    brief(&first.unwrap_or(text))
+}
+
+/// What a server says, without what it repeats of a command that it does not know: of `HELLO` that is a password.
+fn brief(text: &str) -> String {
+    let line = text.lines().collect::<Vec<_>>().join(" ");
+    line.split(", with args").next().unwrap_or_default().to_owned()
 }
