@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Instant;
 
+use nix::sys::signal::Signal;
 use rcgen::DnType;
 
 use crate::relay::assert_all_arrive_in_order;
@@ -223,6 +224,29 @@ fn an_address_of_a_cluster_that_does_not_answer_leaves_the_others_their_time() {
     let url = format!("relay.redis.url=[{}]", addresses.join(","));
     let nodes = Nodes::start_each(&url, [&["--set", "relay.redis.cluster=true"][..]; 2]);
     assert_they_reach_each_other(&nodes, &["1"]);
+}
+
+#[test]
+fn a_server_of_a_cluster_that_hangs_is_given_up_though_others_send() {
+    let servers = cluster();
+    let url = format!("relay.redis.url='redis://127.0.0.1:{}'", servers[0].port);
+    let nodes = Nodes::start_each(&url, [&["--set", "relay.redis.cluster=true"][..]; 2]);
+    // Of one of the others.
+    let slot = servers[0].ask(&[b"CLUSTER", b"KEYSLOT", b"humble-broker:text:a"]);
+    let owner = usize::from(slot.trim_start_matches(':').parse::<u16>().unwrap() / 5462);
+    let mut clients = nodes.members(&[Way::WebSocket4], &[r#""a""#]);
+    let hanging = &servers[(owner + 1) % 3];
+    hanging.signal(Signal::SIGSTOP);
+    let began = Instant::now();
+    while nodes.0[1].metric("humble_broker_relay_up") > 0.5 {
+        assert!(began.elapsed() < DEADLINE, "it is not noticed");
+        clients[0].emit(r#"["publish","a","again"]"#);
+        clients[0].events_so_far();
+        clients[1].events_so_far();
+    }
+    hanging.signal(Signal::SIGCONT);
+    nodes.await_connected();
+    await_heard(&mut clients, &[r#""a""#]);
 }
 
 #[test]
