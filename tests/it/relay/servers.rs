@@ -227,6 +227,28 @@ fn an_address_of_a_cluster_that_does_not_answer_leaves_the_others_their_time() {
 }
 
 #[test]
+fn a_room_of_emitters_is_heard_of_once_in_a_cluster_whoever_comes_and_goes() {
+    let servers = cluster();
+    let url = format!("relay.redis.url='redis://127.0.0.1:{}'", servers[0].port);
+    let settings = ["--set", "relay.redis.cluster=true", "--set", "relay.redis.emitters=true"];
+    let nodes = Nodes::start_each(&url, [&settings[..]]);
+    let mut member = nodes.members(&[Way::WebSocket4], &[r#""a""#, r#""b""#]).remove(0);
+    // All rooms are subscribed to at once then.
+    let reconnects = nodes.sum("reconnects_total");
+    servers[0].ask(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]);
+    nodes.0[0].await_change("humble_broker_relay_reconnects_total", reconnects);
+    nodes.await_rooms(2);
+    member.emit(r#"["unsubscribe","b"]"#);
+    nodes.await_rooms(1);
+    member.emit(r#"["subscribe","b"]"#);
+    nodes.await_rooms(2);
+    // Each server says how many of its own hear it.
+    let heard = |redis: &Redis| redis.ask(&[b"PUBLISH", b"socket.io#/#b#", b"nothing"]);
+    let heard: Vec<_> = servers.iter().map(heard).collect();
+    assert_eq!(heard.iter().filter(|answer| *answer == ":1").count(), 1, "{heard:?}");
+}
+
+#[test]
 fn a_server_of_a_cluster_that_hangs_is_given_up_though_others_send() {
     let servers = cluster();
     let url = format!("relay.redis.url='redis://127.0.0.1:{}'", servers[0].port);
