@@ -12,7 +12,6 @@ use crate::broker::message::Message;
 use crate::broker::session::Session;
 use crate::protocol::Attachments;
 use crate::protocol::Emitted;
-use crate::protocol::Encoding;
 use crate::protocol::Refusal;
 use crate::protocol::Room;
 use crate::relay::Incoming;
@@ -99,10 +98,6 @@ impl Broker {
     /// The message, if a client might have sent it.
     fn checked(&self, incoming: &Incoming) -> Result<Message, Lost> {
         let Incoming { room, except: _, text, attachments } = incoming;
-        // What is before it would be read as part of the packet that it comes in.
-        if self.0.encoding == Encoding::Json && !text.starts_with(b"[") {
-            return Err(Lost::Malformed);
-        }
         let sizes: Attachments = attachments.iter().map(Bytes::len).collect();
         let emitted = self.0.encoding.parse_emitted(text, sizes, &self.0.live.load().bounds);
         let named = match emitted {

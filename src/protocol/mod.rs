@@ -71,6 +71,8 @@ impl Encoding {
     ) -> Result<Emitted, Refusal> {
         let size = body.len().saturating_add(attachments.bytes);
         match self {
+            // White space before it would be read as part of the packet that it goes into.
+            Self::Json if !body.starts_with(b"[") => Err(Refusal::Malformed(Fault::Json { offset: 0 })),
             Self::Json => {
                 event::parse_emitted(json::Reader::new(body, attachments.count, bounds), size, bounds)
             }

@@ -53,19 +53,13 @@ mod tests {
     #[test]
     fn whoever_is_back_knows_how_long_others_may_wait() {
         for _ in 0..1000 {
-            // From when on each waits, and for how long.
-            let mut waits = [(); 2].map(|()| (Duration::ZERO, Backoff::default()));
-            let mut back = Duration::ZERO;
-            for _ in 0..6 {
-                back += waits[0].1.next();
+            let (mut own, mut others) = (Backoff::default(), Backoff::default());
+            let back: Duration = (0..6).map(|_| own.next()).sum();
+            let mut next = Duration::ZERO;
+            while next < back {
+                next += others.next();
             }
-            let other = loop {
-                waits[1].0 += waits[1].1.next();
-                if waits[1].0 >= back {
-                    break waits[1].0;
-                }
-            };
-            assert!(other <= back + waits[0].1.of_others(), "{back:?} and {other:?}");
+            assert!(next <= back + own.of_others(), "{back:?} and {next:?}");
         }
     }
 }

@@ -5,7 +5,11 @@
     expect(unused_variables, dead_code, reason = "there is none in this build")
 )]
 
+use std::fmt::Display;
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use crate::config;
 use crate::failure::Failure;
@@ -116,6 +120,26 @@ impl Connection {
             Self::Nats(ref nats) => nats.ping().await,
         }
     }
+}
+
+/// What the first of several servers has given that gives anything; each has so much time. If none does, why not, in
+/// the same words whatever their order.
+pub(super) async fn first<S: Display, T, Asked: Future<Output = Result<T, Broken>>>(
+    servers: impl IntoIterator<Item = S>,
+    each: Duration,
+    mut ask: impl FnMut(&S) -> Asked,
+) -> Result<T, Broken> {
+    let mut reasons = Vec::new();
+    for server in servers {
+        let reason = match timeout(each, ask(&server)).await {
+            Ok(Ok(given)) => return Ok(given),
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("no answer within {} ms", each.as_millis()),
+        };
+        reasons.push(format!("{server}: {reason}"));
+    }
+    reasons.sort();
+    Err(reasons.join("; "))
 }
 
 /// Reads every file that the configuration names, as a connection would.

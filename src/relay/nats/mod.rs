@@ -21,7 +21,6 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::task::yield_now;
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config;
@@ -31,6 +30,7 @@ use crate::protocol::Room;
 use crate::relay::Relay;
 use crate::relay::connection::Broken;
 use crate::relay::connection::Parcel;
+use crate::relay::connection::first;
 use crate::relay::files;
 use crate::relay::node::random;
 
@@ -74,21 +74,11 @@ impl Connection {
         let login = Login::read(config).map_err(|failure| failure.to_string())?;
         let mut servers: Vec<_> = config.servers.iter().collect();
         // Not all nodes go to the first, and one that does not answer leaves the others their time.
-        let first = usize::from(u16::from_be_bytes(random())) % servers.len().max(1);
-        servers.rotate_left(first);
+        let start = usize::from(u16::from_be_bytes(random())) % servers.len().max(1);
+        servers.rotate_left(start);
         let each = patience.mul_f64(0.9) / u32::try_from(servers.len()).unwrap_or(u32::MAX);
-        let mut reasons = Vec::new();
-        for server in servers {
-            let reason = match timeout(each, enter(server, config, &login)).await {
-                Ok(Ok((listener, info))) => return Ok(Self::over(listener, &info, config, relay)),
-                Ok(Err(reason)) => reason,
-                Err(_) => format!("no answer within {} ms", each.as_millis()),
-            };
-            reasons.push(format!("{server}: {reason}"));
-        }
-        // In whatever order they were tried, it is the same reason.
-        reasons.sort();
-        Err(reasons.join("; "))
+        let (listener, info) = first(servers, each, |server| enter(server, config, &login)).await?;
+        Ok(Self::over(listener, &info, config, relay))
     }
 
     fn over(listener: Listener, info: &Info, config: &config::Nats, relay: &Relay) -> Self {

@@ -17,10 +17,12 @@ use redis::ServerErrorKind;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
-use tokio::time::timeout;
 
+use crate::config::RedisUrl;
 use crate::relay::connection::Broken;
+use crate::relay::connection::first;
 use crate::relay::redis::brief;
+use crate::relay::redis::ping;
 use crate::relay::redis::settings::Settings;
 use crate::relay::redis::slots::Address;
 use crate::relay::redis::slots::Slots;
@@ -69,24 +71,12 @@ impl Cluster {
         patience: Duration,
         options: &AsyncConnectionConfig,
     ) -> Result<Self, Broken> {
-        let known: Vec<_> = settings.addresses().collect();
         // One that does not answer leaves time for the others, and for what comes then.
-        let each = patience / (2 * u32::try_from(known.len()).unwrap_or(u32::MAX));
-        let mut reasons = Vec::new();
-        for address in known {
-            let reason = match timeout(each, ask_for_slots(settings, &address, options)).await {
-                Ok(Ok((addresses, slots))) => {
-                    let servers =
-                        addresses.into_iter().map(|address| Server::open(settings, address, options));
-                    let servers = try_join_all(servers).await?;
-                    return Ok(Self { servers, slots: Mutex::new(slots) });
-                }
-                Ok(Err(reason)) => reason,
-                Err(_) => format!("no answer within {} ms", each.as_millis()),
-            };
-            reasons.push(format!("{}:{}: {reason}", address.0, address.1));
-        }
-        Err(reasons.join("; "))
+        let each = patience / (2 * u32::try_from(settings.urls().count()).unwrap_or(u32::MAX));
+        let (addresses, slots) =
+            first(settings.urls(), each, |url| ask_for_slots(settings, url, options)).await?;
+        let servers = addresses.into_iter().map(|address| Server::open(settings, address, options));
+        Ok(Self { servers: try_join_all(servers).await?, slots: Mutex::new(slots) })
     }
 
     /// Publishes each message in its channel; in each channel, they keep this order.
@@ -214,32 +204,34 @@ impl Server {
         address: Address,
         options: &AsyncConnectionConfig,
     ) -> Result<Self, Broken> {
+        let (host, port) = (&address.0, address.1);
         let (publishing, listening) =
-            try_join(connect(settings, &address, options), connect(settings, &address, options))
+            try_join(connect(settings, host, port, options), connect(settings, host, port, options))
                 .await
-                .map_err(|reason| format!("{}:{}: {reason}", address.0, address.1))?;
+                .map_err(|reason| format!("{host}:{port}: {reason}"))?;
         Ok(Self { address, publishing, listening })
     }
 }
 
 async fn connect(
     settings: &Settings<'_>,
-    (host, port): &Address,
+    host: &str,
+    port: u16,
     options: &AsyncConnectionConfig,
 ) -> Result<MultiplexedConnection, Broken> {
-    let client = settings.at(host, *port, 0)?;
+    let client = settings.at(host, port, 0)?;
     client.get_multiplexed_async_connection_with_config(options).await.map_err(told)
 }
 
 /// What a server says of all: where they are, and which of them has which slots.
 async fn ask_for_slots(
     settings: &Settings<'_>,
-    address: &Address,
+    url: &RedisUrl,
     options: &AsyncConnectionConfig,
 ) -> Result<(Vec<Address>, Slots), Broken> {
-    let mut connection = connect(settings, address, options).await?;
+    let mut connection = connect(settings, &url.host, url.port, options).await?;
     let answer = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await.map_err(told)?;
-    Slots::read(&answer, &address.0).ok_or_else(|| "it does not say who has which slots".to_owned())
+    Slots::read(&answer, &url.host).ok_or_else(|| "it does not say who has which slots".to_owned())
 }
 
 async fn pause_before(round: u32) {
@@ -247,10 +239,6 @@ async fn pause_before(round: u32) {
     if let Some(pauses @ 1..) = round.checked_sub(1) {
         sleep(PAUSE * pauses).await;
     }
-}
-
-async fn ping(connection: &MultiplexedConnection) -> Result<(), Broken> {
-    redis::cmd("PING").exec_async(&mut connection.clone()).await.map_err(told)
 }
 
 fn about(channels: Vec<String>) -> Vec<Request> {

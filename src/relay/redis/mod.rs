@@ -92,7 +92,7 @@ impl Connection {
     }
 
     pub(super) async fn publish(&self, parcels: &[Parcel]) -> Result<(), Broken> {
-        let message = |parcel: &'_ Parcel| (self.channel(parcel.room.as_ref()), parcel.envelope.clone());
+        let message = |parcel: &Parcel| (self.channel(parcel.room.as_ref()), parcel.envelope.clone());
         self.publish_in(parcels.iter().map(message).collect()).await
     }
 
@@ -131,9 +131,8 @@ impl Connection {
     }
 
     pub(super) async fn ping(&self) -> Result<(), Broken> {
-        let ping = redis::cmd("PING");
         match &self.way {
-            Way::Single(connection) => ping.exec_async(&mut connection.clone()).await.map_err(told),
+            Way::Single(connection) => ping(connection).await,
             Way::Cluster(cluster) => cluster.ping().await,
         }
     }
@@ -184,6 +183,10 @@ impl Drop for Connection {
 enum Change {
     Subscribe,
     Unsubscribe,
+}
+
+async fn ping(connection: &MultiplexedConnection) -> Result<(), Broken> {
+    redis::cmd("PING").exec_async(&mut connection.clone()).await.map_err(told)
 }
 
 /// Takes what the server says by itself.

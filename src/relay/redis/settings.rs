@@ -14,10 +14,10 @@ use redis::sentinel::SentinelServerType;
 
 use crate::config;
 use crate::config::FilePath;
+use crate::config::RedisUrl;
 use crate::failure::Failure;
 use crate::relay::connection::Broken;
 use crate::relay::files;
-use crate::relay::redis::slots::Address;
 use crate::relay::redis::told;
 
 /// What it takes to connect.
@@ -79,9 +79,9 @@ impl<'a> Settings<'a> {
         builder.build().map_err(told)?.async_get_client().await.map_err(told)
     }
 
-    /// The addresses of the configuration.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = Address> {
-        self.config.url.iter().map(|url| (url.host.clone(), url.port))
+    /// Where the configuration says that servers are.
+    pub(super) fn urls(&self) -> impl Iterator<Item = &'a RedisUrl> {
+        self.config.url.iter()
     }
 
     fn direct(&self) -> Result<Client, Broken> {

@@ -163,11 +163,17 @@ fn cluster() -> Vec<Redis> {
     servers
 }
 
-/// Gives the slot of a channel to the next server.
-fn move_slot(servers: &[Redis], channel: &str) {
+/// The slot of a channel, and the number of the server that has got it at first.
+fn slot(servers: &[Redis], channel: &str) -> (String, usize) {
     let slot = servers[0].ask(&[b"CLUSTER", b"KEYSLOT", channel.as_bytes()]);
     let slot = slot.trim_start_matches(':').to_owned();
     let owner = usize::from(slot.parse::<u16>().unwrap() / 5462);
+    (slot, owner)
+}
+
+/// Gives the slot of a channel to the next server.
+fn move_slot(servers: &[Redis], channel: &str) {
+    let (slot, owner) = slot(servers, channel);
     let [old, new, third] = [0, 1, 2].map(|step| &servers[(owner + step) % 3]);
     let id = new.ask(&[b"CLUSTER", b"MYID"]);
     for redis in [new, old, third] {
@@ -254,8 +260,7 @@ fn a_server_of_a_cluster_that_hangs_is_given_up_though_others_send() {
     let url = format!("relay.redis.url='redis://127.0.0.1:{}'", servers[0].port);
     let nodes = Nodes::start_each(&url, [&["--set", "relay.redis.cluster=true"][..]; 2]);
     // Of one of the others.
-    let slot = servers[0].ask(&[b"CLUSTER", b"KEYSLOT", b"humble-broker:text:a"]);
-    let owner = usize::from(slot.trim_start_matches(':').parse::<u16>().unwrap() / 5462);
+    let (_, owner) = slot(&servers, "humble-broker:text:a");
     let mut clients = nodes.members(&[Way::WebSocket4], &[r#""a""#]);
     let hanging = &servers[(owner + 1) % 3];
     hanging.signal(Signal::SIGSTOP);
